@@ -1,0 +1,35 @@
+"""spancredit: give every span of a completion the credit it causally earned, inside GRPO/DAPO training."""
+
+from spancredit.config import CreditConfig
+from spancredit.credit import assign_credit
+from spancredit.errors import (
+    ConfigError,
+    ModelError,
+    RecordError,
+    RolloutError,
+    RunFolderError,
+    SpanCreditError,
+    TrainerError,
+    UnknownNameError,
+)
+from spancredit.types import REASONS, Cost, Credit, Rollout, Span, SpanCredit
+
+__version__ = "0.1.0"
+__all__ = [
+    "REASONS",
+    "ConfigError",
+    "Cost",
+    "Credit",
+    "CreditConfig",
+    "ModelError",
+    "RecordError",
+    "Rollout",
+    "RolloutError",
+    "RunFolderError",
+    "Span",
+    "SpanCredit",
+    "SpanCreditError",
+    "TrainerError",
+    "UnknownNameError",
+    "assign_credit",
+]

@@ -1,0 +1,88 @@
+"""CreditConfig: what to measure and how to turn it into weights. Every default is the vetted setting."""
+
+import re
+from dataclasses import dataclass, field, fields
+from typing import Any, get_args
+
+from spancredit.counterfactual.interventions import Intervention
+from spancredit.counterfactual.scorers import ScorerName
+from spancredit.errors import ConfigError, UnknownNameError
+from spancredit.text.segment import Segmenter
+from spancredit.weighting import Mode
+
+
+def _setting(default: Any, help: str) -> Any:
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True)
+class CreditConfig:
+    """How credit is made.
+
+    Raises:
+        UnknownNameError: if a name is not one of the known ones.
+        ConfigError: if a number is out of range or a pattern does not compile.
+    """
+
+    mode: Mode = _setting(
+        "counterfactual",
+        "How span scores become weights: `counterfactual` (the paper), `inverted` and `random` (its matched controls), "
+        "or `uniform` (every weight 1, nothing measured).",
+    )
+    scorer: ScorerName = _setting(
+        "batched",
+        "How log-probabilities are computed: `sequential` (one forward for each counterfactual: the definition) or "
+        "`batched` (many at once, padded; the same numbers, faster).",
+    )
+    segmenter: Segmenter = _setting(
+        "steps",
+        "How the reasoning is cut: `steps` (calculations, and sentences around them), `sentence`, `line`, or `window`.",
+    )
+    intervention: Intervention = _setting(
+        "pad",
+        "How a span is taken away: `pad` (its tokens become the pad token: the paper), `attention` (later tokens "
+        "cannot see it), `delete` (the text closes up), or `filler` (its tokens become `filler`).",
+    )
+    filler: str = _setting(" ...", "Text that fills a span under the `filler` intervention, repeated to its length.")
+    boost: float = _setting(2.0, "Weight of a span of importance 1, before conservation.")
+    min_weight: float = _setting(0.5, "Weight of a span of importance 0, before conservation.")
+    answer_weight: float = _setting(1.5, "Weight of the answer's tokens, before conservation; the same in every mode.")
+    conserve: bool = _setting(True, "Scale the weights to mean 1 over a completion: credit moves, step size does not.")
+    noise_floor: float = _setting(0.05, "Drops up to this many nats count as none.")
+    full_scale: float = _setting(
+        1.0,
+        "Nats above the floor for importance 1. Larger drops are scaled down together, smaller ones never up, "
+        "so that a tiny drop cannot weigh like a large one.",
+    )
+    max_spans: int = _setting(32, "Most spans in a completion; beyond it the shortest neighbours are merged.")
+    max_span_tokens: int = _setting(64, "Most tokens in a span; longer ones are split evenly.")
+    window_tokens: int = _setting(16, "Tokens in a span of the `window` segmenter.")
+    answer_pattern: str | None = _setting(
+        None,
+        "Own regular expression for the answer, instead of the known markers. The last match counts: its group "
+        "`answer`, else its first group, else all of it.",
+    )
+    temperature: float = _setting(1.0, "Sampling temperature. The trainers set it to theirs.")
+    max_tokens_per_forward: int = _setting(16384, "Most tokens, padding included, that one batched forward holds.")
+    seed: int = _setting(0, "Seeds the permutations of the `random` mode.")
+
+    def __post_init__(self) -> None:
+        for name in ("mode", "scorer", "segmenter", "intervention"):
+            known = get_args(next(f.type for f in fields(self) if f.name == name))
+            if getattr(self, name) not in known:
+                raise UnknownNameError(name, getattr(self, name), known)
+        bounds = {"min_weight": 0, "answer_weight": 0, "noise_floor": 0, "max_spans": 1, "max_span_tokens": 1}
+        bounds |= {"window_tokens": 1, "max_tokens_per_forward": 1}
+        for name, least in bounds.items():
+            if not getattr(self, name) >= least:
+                raise ConfigError(f"{name} is {getattr(self, name)}; expected at least {least}.")
+        for name in ("temperature", "full_scale"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}; expected more than 0.")
+        if not self.boost >= self.min_weight:
+            raise ConfigError(f"boost is {self.boost}; expected at least min_weight, which is {self.min_weight}.")
+        if self.answer_pattern is not None:
+            try:
+                re.compile(self.answer_pattern)
+            except re.error as error:
+                raise ConfigError(f"answer_pattern {self.answer_pattern!r} does not compile: {error}.") from error

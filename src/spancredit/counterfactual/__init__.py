@@ -1,0 +1,1 @@
+"""What would have happened without a span: spans -> counterfactuals -> answer log-probabilities."""

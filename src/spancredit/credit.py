@@ -1,0 +1,132 @@
+"""assign_credit: the whole pipeline on one screen.
+
+completion ids -> text -> spans -> counterfactuals -> answer log-probs -> drops -> token weights
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from spancredit.config import CreditConfig
+from spancredit.counterfactual.interventions import Row, clean_row, intervene, replacement_ids
+from spancredit.counterfactual.scorers import SCORERS, eval_mode
+from spancredit.text.locate import FIND, Ranges, locate_reasoning
+from spancredit.types import Cost, Credit, Rollout, Span, SpanCredit
+from spancredit.validation import ModelFacts, check_own_ranges, check_rollout
+from spancredit.weighting import arrange, importances, permutation_seed, token_weights
+
+
+def assign_credit(
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase | None,
+    rollouts: Sequence[Rollout],
+    config: CreditConfig | None = None,
+    *,
+    spans: Sequence[Ranges] | None = None,
+    answers: Sequence[tuple[int, int] | Span | None] | None = None,
+) -> list[Credit]:
+    """Give every span of every completion the credit it causally earned (arXiv 2602.09331, Section 3).
+
+    Args:
+        model: The policy, a causal language model. It is put into eval mode, and back afterwards.
+        tokenizer: Its tokenizer; None if `spans` and `answers` are both given and the intervention is not `filler`.
+        rollouts: What to score. A rollout that cannot be scored gets weight 1 and a named reason.
+        config: How to score; `CreditConfig()` if None.
+        spans: Own spans for each rollout: ranges of completion tokens, in order, disjoint, before the answer.
+        answers: Own answer for each rollout, a range of completion tokens or None; else it is looked for in the text.
+
+    Returns:
+        One `Credit` for each rollout, in the same order.
+
+    Raises:
+        RolloutError: if a rollout, span or answer cannot be what was meant (an id outside the vocabulary, an overlap).
+        ModelError: if the model or tokenizer lacks what the configuration needs.
+    """
+    config = config or CreditConfig()
+    facts = ModelFacts.of(model, tokenizer)
+    check_own_ranges(rollouts, spans, answers, has_tokenizer=tokenizer is not None)
+    plans = []
+    for i, rollout in enumerate(rollouts):
+        check_rollout(i, rollout, facts)
+        reason = _reason_to_skip(rollout, config, facts)
+        plans.append(Plan(reason=reason) if reason else _plan(i, rollout, facts, tokenizer, config, spans, answers))
+    rows = [row for plan in plans for row in plan.rows]
+    with eval_mode(model):
+        scores = iter(SCORERS[config.scorer](model, rows, config.temperature, config.max_tokens_per_forward))
+    return [_credit(rollout, plan, scores, config) for rollout, plan in zip(rollouts, plans, strict=True)]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to score for one rollout: the clean row first, then one counterfactual for each span; or why nothing."""
+
+    reason: str | None = None
+    answer: Span | None = None
+    spans: tuple[Span, ...] = ()
+    rows: tuple[Row, ...] = ()
+
+
+def _reason_to_skip(rollout: Rollout, config: CreditConfig, facts: ModelFacts) -> str | None:
+    """The first reason of `types.REASONS` that needs neither text nor model."""
+    size = len(rollout.prompt_ids) + len(rollout.completion_ids)
+    reasons = {
+        "uniform": config.mode == "uniform",
+        "empty_completion": not len(rollout.completion_ids),
+        "no_loss_token": rollout.loss_mask is not None and not any(rollout.loss_mask),
+        "zero_advantage": rollout.advantage == 0,
+        "all_padding": all(token == facts.pad_token_id for token in rollout.completion_ids),
+        "over_model_limit": facts.max_positions is not None and size > facts.max_positions,
+    }
+    return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+def _plan(
+    i: int,
+    rollout: Rollout,
+    facts: ModelFacts,
+    tokenizer: PreTrainedTokenizerBase | None,
+    config: CreditConfig,
+    spans: Sequence[Ranges] | None,
+    answers: Sequence[tuple[int, int] | Span | None] | None,
+) -> Plan:
+    own_spans = FIND if spans is None else spans[i]
+    own_answer = FIND if answers is None else answers[i]
+    found, answer = locate_reasoning(i, rollout, tokenizer, config, own_spans, own_answer)
+    if answer is None or not found:
+        return Plan(reason="no_span" if answer else "no_answer", answer=answer)
+    clean = clean_row(rollout, answer)
+    replacement = replacement_ids(config.intervention, config.filler, tokenizer, facts.pad_token_id)
+    size = len(rollout.prompt_ids)
+    masked = [intervene(clean, size, span, config.intervention, replacement) for span in found]
+    return Plan(answer=answer, spans=tuple(found), rows=(clean, *masked))
+
+
+def _credit(rollout: Rollout, plan: Plan, scores: Iterator[tuple[float, Cost]], config: CreditConfig) -> Credit:
+    size = len(rollout.completion_ids)
+    if plan.reason is not None or plan.answer is None:
+        return Credit(torch.ones(size), answer=plan.answer, reason=plan.reason)
+    results = [next(scores) for _ in plan.rows]
+    cost = sum((cost for _, cost in results), Cost())
+    clean_logp, *masked_logps_K = [logp for logp, _ in results]
+    drops_K = [clean_logp - masked for masked in masked_logps_K]
+    if not all(map(math.isfinite, [clean_logp, *drops_K])):
+        return Credit(torch.ones(size), answer=plan.answer, reason="non_finite", cost=cost)
+
+    importances_K = importances(drops_K, config.noise_floor, config.full_scale)
+    reason = None if max(importances_K) > 0 else "below_noise_floor"
+    scores_K = arrange(importances_K, config.mode, permutation_seed(config.seed, rollout.completion_ids))
+    raw_K = [config.min_weight + (config.boost - config.min_weight) * score for score in scores_K]
+    weights_T = torch.ones(size)
+    if reason is None:
+        weights_T = token_weights(
+            size, plan.spans, raw_K, plan.answer, config.answer_weight, rollout.loss_mask, config.conserve
+        )
+    credited = tuple(
+        SpanCredit(s.start, s.end, s.kind, s.text, drop, importance, float(weights_T[s.start]))
+        for s, drop, importance in zip(plan.spans, drops_K, importances_K, strict=True)
+    )
+    return Credit(weights_T, credited, plan.answer, clean_logp, reason, cost)

@@ -1,0 +1,60 @@
+"""Greedy accuracy of a policy on a list of problems."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from scipy.stats import binomtest
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from spancredit.tasks.wordproblems import Problem, reward
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Share of right answers with its 95 % Wilson interval."""
+
+    right: int
+    count: int
+
+    @property
+    def mean(self) -> float:
+        return self.right / self.count
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        interval = binomtest(self.right, self.count).proportion_ci(method="wilson")
+        return float(interval.low), float(interval.high)
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return f"{self.mean:.1%} (95 % interval {low:.1%} to {high:.1%}, {self.count} problems)"
+
+
+@torch.no_grad()
+def greedy_accuracy(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    problems: Sequence[Problem],
+    batch_size: int = 250,
+    max_new_tokens: int = 160,
+) -> Accuracy:
+    """Decode every problem greedily and count exact matches. The model's training mode is left as it was."""
+    was_training = model.training
+    model.eval()
+    right = 0
+    for start in range(0, len(problems), batch_size):
+        batch = problems[start : start + batch_size]
+        prompts = tokenizer([p.prompt for p in batch], return_tensors="pt", padding=True, padding_side="left")
+        prompts = prompts.to(model.device)
+        output_BL = model.generate(
+            input_ids=prompts["input_ids"],
+            attention_mask=prompts["attention_mask"],
+            do_sample=False,
+            max_new_tokens=max_new_tokens,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+        completions = tokenizer.batch_decode(output_BL[:, prompts["input_ids"].size(1) :], skip_special_tokens=True)
+        right += int(sum(reward(completions, [str(p.answer) for p in batch])))
+    model.train(was_training)
+    return Accuracy(right, len(problems))

@@ -1,0 +1,1 @@
+"""Where to intervene: completion ids -> text -> spans and answer."""

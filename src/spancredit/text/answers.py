@@ -1,0 +1,103 @@
+"""Where the answer is, or that there is none.
+
+The answer is the value itself: a number with its sign, separators and decimals but without currency, unit or
+percent sign; or, between delimiters, whatever stands there. Markers, end-of-sequence and padding are never part of it.
+The last marker that has a value counts; a worded one ("the final answer is") only where no explicit one does.
+"""
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class AnswerMatch:
+    """Character ranges: the reasoning is `text[:reasoning_end]`, the answer is `text[start:end]`."""
+
+    reasoning_end: int
+    start: int
+    end: int
+
+
+NUMBER = r"[-+\u2212]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+|(?<=\d))(?:\s?/\s?\d+)?(?!,?\d|\.\d)"
+LATEX_NUMBER = r"[-+\u2212]?\\[dt]?frac\{[^{}]{1,40}\}\{[^{}]{1,40}\}"
+CURRENCY = "$€£¥₹"
+BEFORE_VALUE = rf"(?:[\s*_`~\"'(\[]|\\?[{CURRENCY}]|\\[(\[]|\\text\{{[^{{}}]{{0,20}}\}}|[A-Za-z]\w{{0,2}}\s*=(?!=))*"
+LEADING_VALUE = re.compile(rf"{BEFORE_VALUE}({LATEX_NUMBER}|{NUMBER})")
+UNIT = re.compile(rf"(?:[\s\\%°.,;:!?)\]*_{CURRENCY}][\s\\%°.,;:!?)\]*_^{{}}a-zA-Z²³{CURRENCY}]*)?")
+
+TAG = re.compile(r"<answer>(.*?)(?:</answer>|$)", re.DOTALL | re.IGNORECASE)
+HASHES = re.compile(r"#{4,}([^\n#]*)")
+WORDED = re.compile(
+    r"\b(?:the\s)?(?:final\s)?answer(?:\sis)?\s{0,2}(?:\*\*)?(?::|=|(?<=\sis)|(?<=\sis\s))([^\n]*)", re.IGNORECASE
+)
+CHOICE = re.compile(r"[\s*_]*(\(?[A-E]\)?)(?![\w'])")
+BOX_OR_BRACE = re.compile(r"\\boxed\s*\{|\\.|[{}]", re.DOTALL)
+
+
+def locate_answer(text: str, pattern: str | None = None) -> AnswerMatch | None:
+    """Find the answer in a completion's text; `pattern` replaces the known markers (see `CreditConfig`)."""
+    if pattern is not None:
+        return _by_pattern(text, pattern)
+    explicit = [*_tags(text), *_hashes(text), *_boxes(text)]
+    return max(explicit or _worded(text), key=lambda match: (match.start, match.reasoning_end), default=None)
+
+
+def _by_pattern(text: str, pattern: str) -> AnswerMatch | None:
+    match = next((m for m in reversed(list(re.finditer(pattern, text))) if m.group()), None)
+    if match is None:
+        return None
+    group: str | int = "answer" if "answer" in match.groupdict() else min(1, len(match.groups()))
+    if not match.group(group):
+        return None
+    return AnswerMatch(match.start(), *match.span(group))
+
+
+def _tags(text: str) -> list[AnswerMatch]:
+    return [found for m in TAG.finditer(text) if (found := _delimited(text, m.start(), *m.span(1)))]
+
+
+def _hashes(text: str) -> list[AnswerMatch]:
+    return [found for m in HASHES.finditer(text) if (found := _open_ended(text, m.start(), *m.span(1)))]
+
+
+def _boxes(text: str) -> list[AnswerMatch]:
+    found, open_braces = [], []
+    for match in BOX_OR_BRACE.finditer(text):
+        if match.group().endswith("{") and match.group() != "\\{":
+            open_braces.append(match)
+        elif match.group() == "}" and open_braces:
+            opening = open_braces.pop()
+            if len(opening.group()) > 1 and (box := _delimited(text, *opening.span(), match.start())):
+                found.append(box)
+    return found
+
+
+def _worded(text: str) -> list[AnswerMatch]:
+    found = []
+    for match in WORDED.finditer(text):
+        start, end = match.span(1)
+        if value := LEADING_VALUE.match(text, start, end) or CHOICE.match(text, start, end):
+            found.append(AnswerMatch(match.start(), *value.span(1)))
+    return found
+
+
+def _delimited(text: str, marker: int, start: int, end: int) -> AnswerMatch | None:
+    """The number between two delimiters if nothing but currency and unit surrounds it, else all that stands there."""
+    value = LEADING_VALUE.match(text, start, end)
+    if value and UNIT.fullmatch(text, value.end(), end):
+        return AnswerMatch(marker, *value.span(1))
+    return _stripped(text, marker, start, end)
+
+
+def _open_ended(text: str, marker: int, start: int, end: int) -> AnswerMatch | None:
+    """The number that the rest of the line begins with, else the line without its trailing punctuation."""
+    if value := LEADING_VALUE.match(text, start, end):
+        return AnswerMatch(marker, *value.span(1))
+    return _stripped(text, marker, start, end)
+
+
+def _stripped(text: str, marker: int, start: int, end: int) -> AnswerMatch | None:
+    inside = text[start:end]
+    start += len(inside) - len(inside.lstrip(" \t\n*_`$#"))
+    end -= len(inside) - len(inside.rstrip(" \t\r\n*_`$.,;:!"))
+    return AnswerMatch(marker, start, end) if start < end else None

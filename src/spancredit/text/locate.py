@@ -1,0 +1,73 @@
+"""From a rollout to its spans and answer, as token ranges: found in the text, or given by the caller."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from transformers import PreTrainedTokenizerBase
+
+from spancredit.config import CreditConfig
+from spancredit.errors import RolloutError
+from spancredit.text.align import AlignedText, align
+from spancredit.text.answers import locate_answer
+from spancredit.text.segment import segment
+from spancredit.types import Rollout, Span
+
+Ranges = Sequence[tuple[int, int] | Span]
+FIND: Final = "find"
+
+
+def locate_reasoning(
+    index: int,
+    rollout: Rollout,
+    tokenizer: PreTrainedTokenizerBase | None,
+    config: CreditConfig,
+    spans: Ranges | str = FIND,
+    answer: tuple[int, int] | Span | None | str = FIND,
+) -> tuple[list[Span], Span | None]:
+    """Spans of the reasoning and the answer; no span without an answer. `FIND` looks for them in the text.
+
+    Raises:
+        RolloutError: if given ranges overlap, are out of order, leave the completion or do not precede the answer.
+    """
+    size = len(rollout.completion_ids)
+    aligned = align(tokenizer, rollout.completion_ids) if tokenizer is not None else None
+    reasoning_end = None
+    if answer == FIND and aligned is not None:
+        match = locate_answer(aligned.plain, config.answer_pattern)
+        first, last = aligned.tokens_of(match.start, match.end) if match else (0, 0)
+        found = _span(aligned, first, last, "answer") if first < last else None
+        reasoning_end = match.reasoning_end if match else None
+    else:
+        found = _given(index, [answer], size, "answer", aligned)[0] if answer is not None else None
+    if found is None:
+        return [], None
+    if spans != FIND:
+        return _given(index, spans, found.start, "span", aligned), found
+    assert aligned is not None  # check_own_ranges: without a tokenizer both are given
+    if reasoning_end is None:
+        reasoning_end = aligned.starts[found.start]
+    return segment(aligned, reasoning_end, config, found.start), found
+
+
+def _given(index: int, ranges: Any, limit: int, what: str, aligned: AlignedText | None) -> list[Span]:
+    """Own ranges as spans, checked: non-empty, in order, disjoint, inside `[0, limit)`."""
+    spans: list[Span] = []
+    for given in ranges:
+        start, end = (given.start, given.end) if isinstance(given, Span) else given
+        if not 0 <= start < end <= limit:
+            where = "inside the completion" if what == "answer" else "before the answer"
+            raise RolloutError(
+                f"rollout {index} has {what} ({start}, {end}); expected 0 <= start < end <= {limit}, {where}."
+            )
+        if spans and start < spans[-1].end:
+            raise RolloutError(
+                f"rollout {index} has span ({start}, {end}) after span ({spans[-1].start}, {spans[-1].end}); "
+                "expected spans in order that do not overlap."
+            )
+        kind = given.kind if isinstance(given, Span) else what
+        spans.append(_span(aligned, start, end, kind))
+    return spans
+
+
+def _span(aligned: AlignedText | None, start: int, end: int, kind: str) -> Span:
+    return Span(start, end, kind, aligned.text[aligned.starts[start] : aligned.ends[end - 1]] if aligned else "")

@@ -1,0 +1,117 @@
+"""Segmenters: cut the reasoning into spans that tile it. Disjoint, in order, no token lost.
+
+A text segmenter maps a text to pieces `(start, end, kind)` in characters that tile it; `segment` turns pieces into
+token spans, splits the long and merges the many. All of it is linear in the length of the text.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from typing import Literal, Protocol
+
+from spancredit.text.align import AlignedText
+from spancredit.text.calculations import find_calculations
+from spancredit.types import Span
+
+Segmenter = Literal["steps", "sentence", "line", "window"]
+Piece = tuple[int, int, str]
+
+
+class SpanLimits(Protocol):
+    """The part of `CreditConfig` that a segmenter reads."""
+
+    @property
+    def segmenter(self) -> Segmenter: ...
+    @property
+    def max_spans(self) -> int: ...
+    @property
+    def max_span_tokens(self) -> int: ...
+    @property
+    def window_tokens(self) -> int: ...
+
+
+ABBREVIATIONS = r"(?<!\bMr)(?<!\bMs)(?<!\bMrs)(?<!\bDr)(?<!\bSt)(?<!\bvs)(?<!\be\.g)(?<!\bi\.e)(?<!\bapprox)"
+SENTENCE_END = re.compile(rf"(?:{ABBREVIATIONS}[.!?]+[\"')\]*_]*(?=\s|$)|[。！？]+[”」』]?|\n+)")
+LIST_NUMBER = re.compile(r"\s*\d{1,3}\.$")
+
+
+def segment(aligned: AlignedText, end: int, limits: SpanLimits, token_limit: int) -> list[Span]:
+    """Spans that tile the reasoning `aligned.plain[:end]`, none of them reaching token `token_limit`."""
+    if limits.segmenter == "window":
+        size = min(aligned.tile([0, end])[0][1], token_limit)
+        step = limits.window_tokens
+        ranges = [(i, min(i + step, size), "window") for i in range(0, size, step)]
+    else:
+        pieces = PIECES[limits.segmenter](aligned.plain[:end])
+        tiles = aligned.tile([0, *(stop for _, stop, _ in pieces)])
+        ranges = [(a, min(b, token_limit), kind) for (a, b), (_, _, kind) in zip(tiles, pieces, strict=True)]
+    ranges = [part for piece in ranges for part in _split(piece, limits.max_span_tokens) if part[0] < part[1]]
+    ranges = _merge(ranges, limits.max_spans)
+    return [Span(a, b, kind, aligned.text[aligned.starts[a] : aligned.ends[b - 1]]) for a, b, kind in ranges]
+
+
+def steps(text: str) -> list[Piece]:
+    """Calculations, and the sentences or parts of sentences around them."""
+    cuts = []
+    for start, end, _ in sentences(text):
+        for first, last in find_calculations(text, start, end):
+            cuts += [(start, first, "text"), (first, last, "calculation")]
+            start = last
+        cuts.append((start, end, "text"))
+    return _absorb_marks(text, cuts)
+
+
+def sentences(text: str) -> list[Piece]:
+    """Sentences; a line break ends one too, a decimal point or an abbreviation does not."""
+    bounds = [0]
+    for match in SENTENCE_END.finditer(text):
+        line = text.rfind("\n", bounds[-1], match.start()) + 1 or bounds[-1]
+        if not (match.end() - line < 8 and LIST_NUMBER.match(text, line, match.end())):
+            bounds.append(match.end())
+    bounds.append(len(text))
+    return _absorb_marks(text, [(a, b, "text") for a, b in zip(bounds[:-1], bounds[1:], strict=True)])
+
+
+def lines(text: str) -> list[Piece]:
+    """Lines, each with its line break."""
+    bounds = [0, *(match.end() for match in re.finditer(r"\n+", text)), len(text)]
+    return _absorb_marks(text, [(a, b, "line") for a, b in zip(bounds[:-1], bounds[1:], strict=True)])
+
+
+PIECES: dict[str, Callable[[str], list[Piece]]] = {"steps": steps, "sentence": sentences, "line": lines}
+
+
+def _absorb_marks(text: str, pieces: list[Piece]) -> list[Piece]:
+    """Give a piece without a letter or digit to the one before it (at the start: to the one after it)."""
+    kept: list[Piece] = []
+    lead = 0
+    for start, end, kind in pieces:
+        if any(map(str.isalnum, text[start:end])):
+            kept.append((lead if not kept else start, end, kind))
+        elif kept:
+            kept[-1] = (kept[-1][0], end, kept[-1][2])
+    return kept or [(0, len(text), "text")]
+
+
+def _split(piece: Piece, most: int) -> list[Piece]:
+    start, end, kind = piece
+    parts = math.ceil((end - start) / most)
+    bounds = [start + (end - start) * i // max(parts, 1) for i in range(parts + 1)]
+    return [(a, b, kind) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+
+
+def _merge(ranges: list[Piece], most: int) -> list[Piece]:
+    """Merge the shortest pairs of neighbours until `most` are left, so the end of a long text is still measured."""
+    while len(ranges) > most:
+        surplus = len(ranges) - most
+        joined: set[int] = set()  # i means: ranges[i] and ranges[i + 1] become one
+        for i in sorted(range(len(ranges) - 1), key=lambda i: ranges[i + 1][1] - ranges[i][0]):
+            if len(joined) < surplus and joined.isdisjoint((i - 1, i, i + 1)):
+                joined.add(i)
+        pairs = [
+            (ranges[i], ranges[i + 1]) if i in joined else (ranges[i],)
+            for i in range(len(ranges))
+            if i - 1 not in joined
+        ]
+        ranges = [(p[0][0], p[-1][1], max(p, key=lambda piece: piece[1] - piece[0])[2]) for p in pairs]
+    return ranges

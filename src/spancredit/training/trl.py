@@ -1,0 +1,158 @@
+"""CreditGRPOTrainer: TRL's GRPOTrainer with per-token advantages. The loss, the sampling and the rest stay TRL's."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate.utils import gather_object
+from transformers import ProcessorMixin, TrainerCallback
+from trl import GRPOTrainer
+
+from spancredit.counterfactual.interventions import clean_row
+from spancredit.counterfactual.scorers import SCORERS, self_check
+from spancredit.credit import assign_credit
+from spancredit.errors import TrainerError
+from spancredit.training.config import CreditGRPOConfig
+from spancredit.training.metrics import merge, tally
+from spancredit.types import Credit, Rollout
+
+__all__ = ["CreditBatch", "CreditGRPOConfig", "CreditGRPOTrainer"]
+
+
+@dataclass(frozen=True)
+class CreditBatch:
+    """One generation batch, all ranks together, as an `on_credit` observer sees it (on the main process)."""
+
+    step: int
+    rollouts: list[Rollout]
+    rewards: list[float]
+    credits: list[Credit]
+
+
+class CreditGRPOTrainer(GRPOTrainer):
+    """`trl.GRPOTrainer` whose advantages are weighted, token by token, with the credit of their span.
+
+    Takes what `GRPOTrainer` takes, and `on_credit`, a function that is called with every `CreditBatch`. Credit is
+    measured once for each generation batch, before it is shuffled and split, so it holds across inner epochs and
+    micro-batches of any size.
+
+    Raises:
+        TrainerError: at start, if `args` is no `CreditGRPOConfig` or a setting cannot carry per-token advantages.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        reward_funcs: Any = None,
+        args: CreditGRPOConfig | None = None,
+        *positional: Any,
+        on_credit: Callable[[CreditBatch], None] | None = None,
+        **named: Any,
+    ):
+        if args is not None and not isinstance(args, CreditGRPOConfig):
+            raise TrainerError(f"args is a {type(args).__name__}; expected a CreditGRPOConfig.")
+        super().__init__(model, reward_funcs, args or CreditGRPOConfig(), *positional, **named)
+        if isinstance(self.processing_class, ProcessorMixin) and self.args.credit.mode != "uniform":
+            raise TrainerError("the policy reads images; expected a text-only policy, since spans are scored from ids.")
+        self._on_credit = on_credit
+        self._credit_seconds = 0.0
+        self._credit_checked = False
+        self.add_callback(_TimeShare(self))
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        output = super()._generate_and_score_completions(inputs)
+        if not self.model.training:
+            return output
+        started = time.perf_counter()
+        config = self.args.credit
+        rollouts = _rollouts(output)
+        with self.accelerator.autocast():
+            credits = assign_credit(self.model, self._tokenizer, rollouts, config)
+            self._check_scorer_once(rollouts, credits)
+        if config.mode != "uniform":
+            output = {**output, "advantages": output["advantages"][:, None] * _pad_weights(credits, output)}
+        self._credit_seconds += time.perf_counter() - started
+        self._report(rollouts, credits, output)
+        return output
+
+    def _check_scorer_once(self, rollouts: list[Rollout], credits: list[Credit]) -> None:
+        """Hold the scorer to the definition on the first rollout that it scored."""
+        config = self.args.credit
+        for rollout, credit in zip(rollouts, credits, strict=True):
+            if self._credit_checked or config.scorer == "sequential":
+                return
+            if credit.answer is not None and credit.cost.forwards:
+                row = clean_row(rollout, credit.answer)
+                self_check(self.model, row, SCORERS[config.scorer], config.temperature, config.max_tokens_per_forward)
+                self._credit_checked = True
+
+    def _report(self, rollouts: list[Rollout], credits: list[Credit], output: dict[str, Any]) -> None:
+        """Metrics over all ranks, the advantages that the loss will use, and the observer."""
+        metrics = merge(gather_object([tally(credits)]))
+        for name, value in metrics.items():
+            self._metrics["train"][f"credit/{name}"].append(value)
+
+        advantages = output["advantages"].unsqueeze(1) if output["advantages"].dim() == 1 else output["advantages"]
+        mask_BT = output["completion_mask"] * output.get("tool_mask", 1)
+        means_B = (advantages * mask_BT).sum(1) / mask_BT.sum(1).clamp(min=1)
+        if self.args.credit.mode != "uniform":
+            used = gather_object(means_B.tolist())
+            logged = self._logs["advantages"]
+            for _ in used:
+                logged.pop()
+            logged.extend(used)
+
+        everything = gather_object(list(zip(rollouts, credits, strict=True)))
+        if self._on_credit is not None and self.accelerator.is_main_process:
+            rewards = self._logged_rewards(len(everything))
+            self._on_credit(
+                CreditBatch(self.state.global_step, [r for r, _ in everything], rewards, [c for _, c in everything])
+            )
+
+    def _logged_rewards(self, count: int) -> list[float]:
+        """Weighted sum of the reward functions for the last `count` rollouts, as TRL logged them."""
+        per_function = [list(self._logs["rewards"][name])[-count:] for name in self.reward_func_names]
+        rewards_BF = torch.tensor(per_function, dtype=torch.float32).T
+        return [float(r) for r in (rewards_BF * self.reward_weights.cpu()).nansum(1)]
+
+
+class _TimeShare(TrainerCallback):
+    """After each optimizer step: the share of its time (generation, scoring, loss, backward) that credit took."""
+
+    def __init__(self, trainer: CreditGRPOTrainer):
+        self.trainer = trainer
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        metrics = self.trainer._metrics["train"]
+        metrics["credit/seconds"].append(self.trainer._credit_seconds)
+        metrics["credit/time_share"].append(self.trainer._credit_seconds / metrics["step_time"][-1])
+        self.trainer._credit_seconds = 0.0
+
+
+def _rollouts(output: dict[str, Any]) -> list[Rollout]:
+    """TRL's padded batch as unpadded rollouts. A row whose mask is all zero (truncated, masked) is kept whole."""
+    rollouts = []
+    for b, advantage in enumerate(output["advantages"].tolist()):
+        mask_T = output["completion_mask"][b].bool()
+        ids_T = output["completion_ids"][b]
+        loss_T = mask_T if "tool_mask" not in output else mask_T & output["tool_mask"][b].bool()
+        kept_T = mask_T if mask_T.any() else torch.ones_like(mask_T)
+        rollouts.append(
+            Rollout(
+                prompt_ids=output["prompt_ids"][b][output["prompt_mask"][b].bool()].tolist(),
+                completion_ids=ids_T[kept_T].tolist(),
+                advantage=advantage,
+                loss_mask=None if bool(loss_T[kept_T].all()) else loss_T[kept_T].int().tolist(),
+            )
+        )
+    return rollouts
+
+
+def _pad_weights(credits: list[Credit], output: dict[str, Any]) -> torch.Tensor:
+    """Token weights as `(B, T)`, right-padded with 1 like the completions, on their device."""
+    weights_BT = torch.ones(output["completion_ids"].shape)
+    for b, credit in enumerate(credits):
+        weights_BT[b, : len(credit.token_weights)] = credit.token_weights
+    return weights_BT.to(output["advantages"])

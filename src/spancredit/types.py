@@ -1,0 +1,104 @@
+"""The values that pass between the stages, and the key to the shape suffixes.
+
+Shape suffixes on tensors: `B` rollouts, `T` completion tokens, `L` prompt and completion tokens, `K` spans,
+`A` answer tokens, `V` vocabulary. `logps_A` is a vector over the answer's tokens.
+
+Token indices are half-open ranges into `Rollout.completion_ids` unless a name says otherwise.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """One sampled completion.
+
+    Args:
+        prompt_ids: Token ids of the prompt, unpadded; at least one.
+        completion_ids: Token ids as they were sampled, unpadded. They are the truth and never re-tokenised.
+        advantage: The rollout's advantage. At exactly 0 the rollout is not scored, since its weights cannot matter.
+        loss_mask: 1 for each completion token that the loss counts, else 0 (tool output); all ones if None.
+    """
+
+    prompt_ids: Sequence[int]
+    completion_ids: Sequence[int]
+    advantage: float | None = None
+    loss_mask: Sequence[int] | None = None
+
+
+@dataclass(frozen=True)
+class Span:
+    """A half-open token range of a completion: `completion_ids[start:end]`, what it is, and how it reads."""
+
+    start: int
+    end: int
+    kind: str
+    text: str = ""
+
+    @property
+    def size(self) -> int:
+        return self.end - self.start
+
+
+@dataclass(frozen=True)
+class SpanCredit(Span):
+    """A span with what its masking did.
+
+    Args:
+        drop: Clean minus masked log-probability of the answer, in nats. Signed: negative if masking helped.
+        importance: The drop above the noise floor, normalised to [0, 1] within the completion.
+        weight: What multiplies the advantage of the span's tokens.
+    """
+
+    drop: float = 0.0
+    importance: float = 0.0
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What scoring took: tokens that went through the model (padding included) and forward calls."""
+
+    tokens: int = 0
+    forwards: int = 0
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(self.tokens + other.tokens, self.forwards + other.forwards)
+
+
+@dataclass(frozen=True, eq=False)
+class Credit:
+    """The credit of one rollout.
+
+    Args:
+        token_weights: float32 `(T,)`, what multiplies each token's advantage; mean 1 over the tokens of the loss.
+        spans: The reasoning, in order. Empty where none was scored.
+        answer: Where the answer is, or None.
+        answer_logp: Clean log-probability of the answer's tokens, in nats; None if it was not scored.
+        reason: None, or why every weight is 1: one of `REASONS`.
+        cost: What scoring this rollout took.
+    """
+
+    token_weights: torch.Tensor
+    spans: tuple[SpanCredit, ...] = ()
+    answer: Span | None = None
+    answer_logp: float | None = None
+    reason: str | None = None
+    cost: Cost = Cost()
+
+
+REASONS = {
+    "uniform": "the mode is uniform, which measures nothing",
+    "zero_advantage": "the advantage is 0, so no weight can matter",
+    "no_loss_token": "the loss mask is all zero",
+    "empty_completion": "the completion has no token",
+    "all_padding": "the completion is padding only",
+    "no_answer": "no answer was found in the completion",
+    "no_span": "nothing stands before the answer",
+    "over_model_limit": "prompt and completion are longer than the model's position limit",
+    "non_finite": "a log-probability of the answer is NaN or infinite",
+    "below_noise_floor": "no span's masking moved the answer by more than the noise floor",
+}

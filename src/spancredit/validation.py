@@ -1,0 +1,62 @@
+"""Checks on what the caller gives: one sentence each, naming the rollout, what came and what was expected."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from spancredit.errors import ModelError, RolloutError
+from spancredit.types import Rollout
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a rollout is checked against. None where the model does not say."""
+
+    vocab_size: int | None
+    max_positions: int | None
+    pad_token_id: int | None
+
+    @classmethod
+    def of(cls, model: Any, tokenizer: PreTrainedTokenizerBase | None) -> "ModelFacts":
+        config: Any = getattr(model, "config", None)
+        config = config.get_text_config() if hasattr(config, "get_text_config") else config
+        pad = tokenizer.pad_token_id if tokenizer is not None else None
+        return cls(
+            vocab_size=getattr(config, "vocab_size", None),
+            max_positions=getattr(config, "max_position_embeddings", None),
+            pad_token_id=getattr(config, "pad_token_id", None) if pad is None else pad,
+        )
+
+
+def check_rollout(index: int, rollout: Rollout, facts: ModelFacts) -> None:
+    """Raise a RolloutError if the rollout has no prompt, an id outside the vocabulary, or parts that do not fit."""
+    if not len(rollout.prompt_ids):
+        raise RolloutError(f"rollout {index} has an empty prompt; expected at least one token (a BOS token will do).")
+    for name, ids in (("prompt_ids", rollout.prompt_ids), ("completion_ids", rollout.completion_ids)):
+        wrong = [i for i in (min(ids, default=0), max(ids, default=0)) if i < 0 or i >= (facts.vocab_size or math.inf)]
+        if wrong:
+            raise RolloutError(
+                f"rollout {index} has id {wrong[0]} in its {name}; expected ids from 0 to "
+                f"{facts.vocab_size - 1 if facts.vocab_size else 'the end of the vocabulary'}."
+            )
+    if rollout.advantage is not None and not math.isfinite(rollout.advantage):
+        raise RolloutError(f"rollout {index} has advantage {rollout.advantage}; expected a finite number or None.")
+    if rollout.loss_mask is not None and len(rollout.loss_mask) != len(rollout.completion_ids):
+        raise RolloutError(
+            f"rollout {index} has a loss_mask of {len(rollout.loss_mask)} entries; "
+            f"expected one for each of its {len(rollout.completion_ids)} completion tokens."
+        )
+
+
+def check_own_ranges(
+    rollouts: Sequence[Rollout], spans: Sequence[Any] | None, answers: Sequence[Any] | None, has_tokenizer: bool
+) -> None:
+    """Raise if own ranges are not one entry a rollout, or are missing where there is no tokenizer to find them."""
+    for name, given in (("spans", spans), ("answers", answers)):
+        if given is None and not has_tokenizer:
+            raise ModelError(f"tokenizer is None and {name} is None; expected a tokenizer, or both spans and answers.")
+        if given is not None and len(given) != len(rollouts):
+            raise RolloutError(f"{name} has {len(given)} entries; expected one for each of {len(rollouts)} rollouts.")

@@ -1,0 +1,62 @@
+"""Weighting: signed drops -> importance -> what multiplies the advantage of each token.
+
+The modes differ only in how importances are arranged over the spans of one completion, so they share spans, answer
+weight, conservation and cost (the matched controls of the paper, Section 3 and its inversion experiment).
+"""
+
+import random
+import zlib
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+
+from spancredit.types import Span
+
+Mode = Literal["counterfactual", "inverted", "random", "uniform"]
+
+
+def importances(drops_K: Sequence[float], noise_floor: float, full_scale: float) -> list[float]:
+    """Drops (nats) above the floor, over the largest of them or `full_scale`, whichever is more: in [0, 1]."""
+    above_K = [max(drop - noise_floor, 0.0) for drop in drops_K]
+    scale = max([full_scale, *above_K])
+    return [above / scale for above in above_K]
+
+
+def arrange(importances_K: Sequence[float], mode: Mode, seed: int) -> list[float]:
+    """Span scores under a mode: as measured, reflected about the middle of their range, or permuted."""
+    if mode == "inverted":
+        return [max(importances_K) + min(importances_K) - importance for importance in importances_K]
+    if mode == "random":
+        return random.Random(seed).sample(list(importances_K), len(importances_K))
+    return list(importances_K)
+
+
+def permutation_seed(seed: int, completion_ids: Sequence[int]) -> int:
+    """A seed that depends on the completion and nothing else, so that ranks, restarts and micro-batches agree."""
+    return zlib.crc32(repr((seed, *map(int, completion_ids))).encode())
+
+
+def token_weights(
+    size: int,
+    spans: Sequence[Span],
+    span_weights_K: Sequence[float],
+    answer: Span,
+    answer_weight: float,
+    loss_mask: Sequence[int] | None,
+    conserve: bool,
+) -> torch.Tensor:
+    """float32 `(T,)`: each span's weight on its tokens, the answer's on its own, 1 elsewhere.
+
+    Conserved weights are scaled to mean 1 over the tokens of the loss. If that mean is 0 they are returned as they are.
+    """
+    weights_T = torch.ones(size, dtype=torch.float64)
+    for span, weight in zip(spans, span_weights_K, strict=True):
+        weights_T[span.start : span.end] = weight
+    weights_T[answer.start : answer.end] = answer_weight
+    if conserve:
+        counted_T = torch.ones(size) if loss_mask is None else torch.tensor(loss_mask)
+        mean = weights_T[counted_T.bool()].mean()
+        if mean > 0:
+            weights_T /= mean
+    return weights_T.float()
