@@ -3,7 +3,7 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from os.path import commonprefix
 
 from transformers import PreTrainedTokenizerBase
@@ -40,7 +40,7 @@ class AlignedText:
         """
         anchors = list(accumulate(map(self._anchor, self.starts, self.ends), max))
         bounds = [bisect_left(anchors, cut) for cut in cuts]
-        return list(zip(bounds[:-1], bounds[1:], strict=True))
+        return list(pairwise(bounds))
 
     def _anchor(self, start: int, end: int) -> int:
         piece = self.text[start:end]

@@ -28,7 +28,7 @@ CALCULATION = re.compile(rf"(?:w ?= ?)?(?:{OPERAND}(?: ?w){{0,3}}(?: ?[)]){{0,4}
 
 def find_calculations(text: str, start: int, end: int) -> list[tuple[int, int]]:
     """Character ranges of the calculations in `text[start:end]`, in order."""
-    lexemes = [m for m in LEXEME.finditer(text, start, end)]
+    lexemes = list(LEXEME.finditer(text, start, end))
     types = "".join(TYPES.get(m.lastgroup or "", ".") for m in lexemes)
     found = []
     for match in CALCULATION.finditer(types):

@@ -22,7 +22,7 @@ def locate_reasoning(
     tokenizer: PreTrainedTokenizerBase | None,
     config: CreditConfig,
     spans: Ranges | str = FIND,
-    answer: tuple[int, int] | Span | None | str = FIND,
+    answer: tuple[int, int] | Span | str | None = FIND,
 ) -> tuple[list[Span], Span | None]:
     """Spans of the reasoning and the answer; no span without an answer. `FIND` looks for them in the text.
 

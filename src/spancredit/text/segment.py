@@ -4,6 +4,7 @@ A text segmenter maps a text to pieces `(start, end, kind)` in characters that t
 token spans, splits the long and merges the many. All of it is linear in the length of the text.
 """
 
+import itertools
 import math
 import re
 from collections.abc import Callable
@@ -69,13 +70,13 @@ def sentences(text: str) -> list[Piece]:
         if not (match.end() - line < 8 and LIST_NUMBER.match(text, line, match.end())):
             bounds.append(match.end())
     bounds.append(len(text))
-    return _absorb_marks(text, [(a, b, "text") for a, b in zip(bounds[:-1], bounds[1:], strict=True)])
+    return _absorb_marks(text, [(a, b, "text") for a, b in itertools.pairwise(bounds)])
 
 
 def lines(text: str) -> list[Piece]:
     """Lines, each with its line break."""
     bounds = [0, *(match.end() for match in re.finditer(r"\n+", text)), len(text)]
-    return _absorb_marks(text, [(a, b, "line") for a, b in zip(bounds[:-1], bounds[1:], strict=True)])
+    return _absorb_marks(text, [(a, b, "line") for a, b in itertools.pairwise(bounds)])
 
 
 PIECES: dict[str, Callable[[str], list[Piece]]] = {"steps": steps, "sentence": sentences, "line": lines}
@@ -97,7 +98,7 @@ def _split(piece: Piece, most: int) -> list[Piece]:
     start, end, kind = piece
     parts = math.ceil((end - start) / most)
     bounds = [start + (end - start) * i // max(parts, 1) for i in range(parts + 1)]
-    return [(a, b, kind) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [(a, b, kind) for a, b in itertools.pairwise(bounds)]
 
 
 def _merge(ranges: list[Piece], most: int) -> list[Piece]:
