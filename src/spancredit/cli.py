@@ -1,0 +1,122 @@
+"""The command line: `spancredit train | explain`."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from spancredit import __version__
+from spancredit.errors import SpanCreditError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Give every span of a completion the credit it causally earned, inside GRPO/DAPO training.",
+)
+PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command(context_settings=PASS_THROUGH)
+def train(context: typer.Context) -> None:
+    """Train a policy with counterfactual credit; without arguments, the bundled policy on the embedded task.
+
+    Takes --config FILE.yaml, every field of trl.GRPOConfig and trl.ModelConfig as a flag, the fields of
+    CreditConfig as --credit_*, and --resume. All of them: spancredit train --help
+    """
+    from spancredit.commands.train import train as run
+    from spancredit.report.summary import summary
+
+    console = Console()
+    folder = run(context.args, console)
+    console.print(summary(folder))
+
+
+@app.command()
+def explain(
+    prompt: Annotated[
+        str | None, typer.Argument(help="The prompt; @FILE reads it from a file. Default: a held-out word problem.")
+    ] = None,
+    completion: Annotated[
+        str | None, typer.Argument(help="The completion; @FILE reads it from a file. Default: sampled.")
+    ] = None,
+    model: Annotated[str, typer.Option(help="`bundled`, a folder, or a name on the hub.")] = "bundled",
+    segmenter: Annotated[str, typer.Option(help="steps, sentence, line or window.")] = "steps",
+    intervention: Annotated[str, typer.Option(help="pad, attention, delete or filler.")] = "pad",
+    mode: Annotated[str, typer.Option(help="counterfactual, inverted, random or uniform.")] = "counterfactual",
+    answer_pattern: Annotated[str | None, typer.Option(help="Own regular expression for the answer.")] = None,
+    temperature: Annotated[
+        float, typer.Option(help="Sampling temperature; log-probabilities are taken at it too.")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(help="Seed for sampling, and for the default problem.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
+    svg: Annotated[Path | None, typer.Option(help="Also write what is shown as an SVG picture.")] = None,
+) -> None:
+    """Show which spans of a completion earned its answer.
+
+    Examples:
+
+      spancredit explain
+
+      spancredit explain "Question: ..." " 23 + 45 = 68 apples. #### 68" --json
+
+      spancredit explain @prompt.txt --model Qwen/Qwen2.5-0.5B-Instruct
+    """
+    from spancredit.commands.explain import explain as run
+    from spancredit.config import CreditConfig
+    from spancredit.report.terminal import show
+
+    config = CreditConfig(
+        segmenter=segmenter,  # type: ignore[arg-type]
+        intervention=intervention,  # type: ignore[arg-type]
+        mode=mode,  # type: ignore[arg-type]
+        answer_pattern=answer_pattern,
+        temperature=temperature,
+    )
+    record = run(
+        model, _text(prompt) if prompt is not None else _default_prompt(seed), _text(completion), config, seed=seed
+    )
+    if as_json:
+        typer.echo(json.dumps(record, ensure_ascii=False, indent=2))
+        return
+    console = Console(record=svg is not None, width=110 if svg else None)
+    show(record, console)
+    if svg is not None:
+        console.save_svg(str(svg), title="spancredit explain")
+
+
+def _default_prompt(seed: int) -> str:
+    from spancredit.tasks.wordproblems import problems
+
+    return next(problems("held_out", seed)).prompt
+
+
+def _text(argument: Any) -> Any:
+    if argument is None or not argument.startswith("@"):
+        return argument
+    path = Path(argument[1:])
+    if not path.is_file():
+        raise SpanCreditError(f"{argument} names no file; expected @ and the path of a text file.")
+    return path.read_text()
+
+
+def main() -> None:
+    """Run the command line; an error of ours is one sentence on standard error and exit status 2."""
+    try:
+        app()
+    except SpanCreditError as error:
+        Console(stderr=True).print(Text(f"spancredit: {error}", style="bold red"), soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("spancredit: interrupted; a training run continues with --resume.")
+        sys.exit(130)

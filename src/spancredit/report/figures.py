@@ -1,0 +1,44 @@
+"""Pictures of a run, made from its JSON lines. Palette: Okabe and Ito's, told apart with any colour vision."""
+
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+Rows = list[dict[str, Any]]
+
+
+def learning_curve(metrics: Rows, held_out: Rows, path: Path) -> None:
+    """Reward and held-out accuracy above, mean drop by kind of span below, over optimizer steps."""
+    figure = Figure(figsize=(7, 5.5), layout="constrained")
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+    _line(top, metrics, "reward", "reward on sampled completions", PALETTE[0], alpha=0.6)
+    if held_out:
+        steps, means = [row["step"] for row in held_out], [row["accuracy"] for row in held_out]
+        below = [row["accuracy"] - row["low"] for row in held_out]
+        above = [row["high"] - row["accuracy"] for row in held_out]
+        top.errorbar(
+            steps, means, [below, above], color=PALETTE[1], marker="o", capsize=3, label="held-out accuracy, greedy"
+        )
+    top.set_ylabel("share right")
+    top.set_ylim(0, 1)
+    top.legend(frameon=False, loc="upper left")
+    kinds = sorted({key for row in metrics for key in row if key.startswith("credit/drop/")})
+    for colour, key in zip(PALETTE, kinds, strict=False):
+        _line(bottom, metrics, key, key.rpartition("/")[2], colour)
+    bottom.set_ylabel("mean drop (nats)")
+    bottom.set_xlabel("optimizer step")
+    if kinds:
+        bottom.legend(frameon=False)
+    for axes in (top, bottom):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.2)
+    figure.savefig(path, dpi=150)
+
+
+def _line(axes: Axes, metrics: Rows, key: str, label: str, colour: str, alpha: float = 1.0) -> None:
+    rows = [row for row in metrics if row.get(key) is not None]
+    if rows:
+        axes.plot([row["step"] for row in rows], [row[key] for row in rows], color=colour, label=label, alpha=alpha)

@@ -1,0 +1,88 @@
+"""How a run looks while it runs: a live panel on a terminal, a line every few steps elsewhere."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+SPARKS = "▁▂▃▄▅▆▇█"
+LINE_EVERY = 10
+
+
+class RunProgress:
+    """Show logged metrics and held-out accuracies of a run of `total` steps."""
+
+    def __init__(self, total: int, console: Console | None = None):
+        self.console = console or Console()
+        self.history: list[dict[str, Any]] = []
+        self.accuracies: list[tuple[int, str]] = []
+        columns = (TextColumn("step"), MofNCompleteColumn(), BarColumn(), TimeElapsedColumn(), TextColumn("left"))
+        self.bar = Progress(*columns, TimeRemainingColumn(), console=self.console)
+        self.task = self.bar.add_task("steps", total=total)
+        self.live = Live(get_renderable=self._render, console=self.console, refresh_per_second=2, transient=False)
+
+    @contextmanager
+    def running(self) -> Iterator["RunProgress"]:
+        if not self.console.is_terminal:
+            yield self
+            return
+        with self.live:
+            yield self
+
+    def log(self, metrics: dict[str, Any]) -> None:
+        """Take one logged step."""
+        self.history.append(metrics)
+        self.bar.update(self.task, completed=metrics["step"])
+        if not self.console.is_terminal and (metrics["step"] % LINE_EVERY == 0 or len(self.history) == 1):
+            drops = (
+                f"drop {k.rpartition('/')[2]} {v:.2f}"
+                for k, v in sorted(metrics.items())
+                if k.startswith("credit/drop/")
+            )
+            share = metrics.get("credit/time_share") or 0.0
+            parts = [
+                f"step {metrics['step']:>4}",
+                f"reward {metrics['reward']:.3f}",
+                *drops,
+                f"credit {share:.0%} of the step",
+            ]
+            self.console.print("  ".join(parts), highlight=False)
+
+    def held_out(self, step: int, accuracy: str) -> None:
+        """Take one held-out evaluation."""
+        self.accuracies.append((step, accuracy))
+        if not self.console.is_terminal:
+            self.console.print(f"step {step:>4}  held-out accuracy {accuracy}", highlight=False)
+
+    def _render(self) -> Group:
+        table = Table(box=None, show_header=False, pad_edge=False)
+        table.add_column(style="bold", min_width=26)
+        table.add_column()
+        for label, key, form in (
+            ("reward", "reward", "{:.3f}"),
+            ("completion length", "completions/mean_length", "{:.0f} tokens"),
+            ("rollouts scored", "credit/scored", "{:.0%}"),
+            ("credit's share of the step", "credit/time_share", "{:.0%}"),
+        ):
+            self._row(table, label, key, form)
+        for key in sorted({key for row in self.history for key in row if key.startswith("credit/drop/")}):
+            kind = key.rpartition("/")[2]
+            self._row(table, f"drop, {kind}", key, "{:.2f} nats")
+            self._row(table, f"share of weight, {kind}", f"credit/weight_share/{kind}", "{:.0%}")
+        for step, accuracy in self.accuracies:
+            table.add_row(f"held-out accuracy, step {step}", accuracy)
+        return Group(self.bar, table)
+
+    def _row(self, table: Table, label: str, key: str, form: str) -> None:
+        values = [row[key] for row in self.history if row.get(key) is not None]
+        if values:
+            table.add_row(label, f"{form.format(values[-1]):>12}  {sparkline(values[-40:])}")
+
+
+def sparkline(values: list[float]) -> str:
+    low, high = min(values), max(values)
+    return "".join(SPARKS[round((v - low) / (high - low or 1) * (len(SPARKS) - 1))] for v in values)

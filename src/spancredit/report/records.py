@@ -1,0 +1,87 @@
+"""Records: rollouts with their credit as versioned JSON lines, the one tree that every view is made from."""
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from spancredit.errors import RecordError
+from spancredit.text.align import align
+from spancredit.types import Credit, Rollout
+
+SCHEMA = 1
+
+
+def make_record(
+    rollout: Rollout, credit: Credit, tokenizer: PreTrainedTokenizerBase, step: int, reward: float | None = None
+) -> dict[str, Any]:
+    """One rollout with its credit as plain data.
+
+    `tokens` are pieces of text that join to the completion, one for each weight in `token_weights`; a character that
+    several tokens share stands at the last of them. Drops and log-probabilities are in nats.
+    """
+    aligned = align(tokenizer, rollout.completion_ids) if len(rollout.completion_ids) else None
+    ends = [*aligned.starts[1:], len(aligned.text)] if aligned else []
+    return {
+        "schema": SCHEMA,
+        "step": step,
+        "prompt": tokenizer.decode(list(rollout.prompt_ids), skip_special_tokens=False),
+        "tokens": [aligned.text[a:b] for a, b in zip(aligned.starts, ends, strict=True)] if aligned else [],
+        "token_weights": [round(weight, 6) for weight in credit.token_weights.tolist()],
+        "reward": reward,
+        "advantage": rollout.advantage,
+        "reason": credit.reason,
+        "answer": asdict(credit.answer) if credit.answer else None,
+        "answer_logp": credit.answer_logp,
+        "spans": [asdict(span) for span in credit.spans],
+        "cost": asdict(credit.cost),
+    }
+
+
+def append_lines(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Add rows to a JSON-lines file in one write. Numbers that JSON does not know become null."""
+    text = "".join(json.dumps(_plain(row), ensure_ascii=False) + "\n" for row in rows)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(text)
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Rows of a JSON-lines file. A last line that was cut off by a crash is left out.
+
+    Raises:
+        RecordError: if any other line is no JSON object, or has a schema that this version does not know.
+    """
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                if not line.endswith("\n"):
+                    return
+                raise RecordError(f"{path} line {number} is not JSON ({error}); expected one object a line.") from error
+            if not isinstance(row, dict) or row.get("schema", SCHEMA) != SCHEMA:
+                got = f"schema {row['schema']!r}" if isinstance(row, dict) else type(row).__name__
+                raise RecordError(f"{path} line {number} has {got}; expected an object of schema {SCHEMA}.")
+            yield row
+
+
+def keep_until(path: Path, step: int) -> None:
+    """Drop the rows after a step, and a cut-off last line, before a resumed run writes them anew."""
+    if path.exists():
+        kept = [row for row in read_lines(path) if row["step"] <= step]
+        part = path.with_suffix(".part")
+        part.unlink(missing_ok=True)
+        append_lines(part, kept)
+        part.replace(path)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

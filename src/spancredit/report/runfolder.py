@@ -1,0 +1,116 @@
+"""A run folder: what was asked, what it ran on, and everything that it wrote.
+
+run.json        command, seed, versions          config.json       every setting, resolved
+settings.yaml   the user's YAML, if any          metrics.jsonl     one row a logged step
+records.jsonl   rollouts with their credit       held_out.jsonl    accuracy on held-out problems
+curve.png       learning curve                   checkpoint-*/     to resume from
+model/          the trained policy
+"""
+
+import json
+import platform
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from spancredit.errors import RunFolderError
+from spancredit.report.records import keep_until, read_lines
+
+PACKAGES = ("spancredit", "torch", "transformers", "trl", "accelerate", "datasets")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    path: Path
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def records(self) -> Path:
+        return self.path / "records.jsonl"
+
+    @property
+    def held_out(self) -> Path:
+        return self.path / "held_out.jsonl"
+
+    @classmethod
+    def create(cls, path: Path, argv: list[str], settings: str | None) -> "RunFolder":
+        """Start a run in a folder that holds none.
+
+        Raises:
+            RunFolderError: if the folder already holds a run.
+        """
+        if (path / "run.json").exists():
+            raise RunFolderError(
+                f"{path} already holds a run; continue it with --resume, or give another --output_dir."
+            )
+        path.mkdir(parents=True, exist_ok=True)
+        if settings is not None:
+            (path / "settings.yaml").write_text(settings)
+        versions = {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
+        facts = {"argv": argv, "versions": versions, "machine": platform.platform()}
+        (path / "run.json").write_text(json.dumps(facts, indent=2) + "\n")
+        return cls(path)
+
+    @classmethod
+    def reopen(cls, path: Path) -> "RunFolder":
+        """Open a run to continue it.
+
+        Raises:
+            RunFolderError: if there is no run in the folder.
+        """
+        if not (path / "run.json").exists():
+            raise RunFolderError(f"{path} holds no run to resume; expected a folder with a run.json.")
+        return cls(path)
+
+    def arguments(self) -> list[str]:
+        """The command line that started the run, with its YAML file as it was then."""
+        argv = list(json.loads((self.path / "run.json").read_text())["argv"])
+        settings = self.path / "settings.yaml"
+        return ["--config", str(settings), *argv] if settings.exists() else argv
+
+    def last_checkpoint(self) -> Path | None:
+        """The newest complete checkpoint; the trainer's state is the last file that one writes."""
+        complete = [p.parent for p in self.path.glob("checkpoint-*/trainer_state.json") if is_json(p)]
+        return max(complete, key=step_of, default=None)
+
+    def rewind(self, step: int) -> None:
+        """Forget what was written after a step, since the resumed run will write it again."""
+        for lines in (self.metrics, self.records, self.held_out):
+            keep_until(lines, step)
+
+    def rows(self, lines: Path) -> list[dict[str, Any]]:
+        return list(read_lines(lines)) if lines.exists() else []
+
+
+def step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_text())
+    except json.JSONDecodeError:
+        return False
+    return True
+
+
+def unused(path: Path) -> Path:
+    """The path, or the first of path-2, path-3 ... that holds no run."""
+    candidates = [path, *(path.with_name(f"{path.name}-{n}") for n in range(2, 10_000))]
+    return next(candidate for candidate in candidates if not (candidate / "run.json").exists())
+
+
+def latest(parent: Path) -> Path:
+    """The run below a folder that was started last.
+
+    Raises:
+        RunFolderError: if there is none.
+    """
+    runs = sorted(parent.glob("*/run.json"), key=lambda path: path.stat().st_mtime)
+    if not runs:
+        raise RunFolderError(f"no run below {parent}/ to resume; expected --output_dir with the run's folder.")
+    return runs[-1].parent

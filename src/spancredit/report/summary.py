@@ -1,0 +1,34 @@
+"""What a finished run says at the end: accuracy before and after, what earned the credit, where everything is."""
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from spancredit.report.runfolder import RunFolder
+from spancredit.report.terminal import coloured, legend
+
+
+def summary(folder: RunFolder) -> RenderableType:
+    metrics, held_out = folder.rows(folder.metrics), folder.rows(folder.held_out)
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column()
+    if held_out:
+        table.add_row("held-out accuracy before", held_out[0]["text"])
+        table.add_row("held-out accuracy after", held_out[-1]["text"])
+    for key in sorted({key for row in metrics for key in row if key.startswith("credit/drop/")}):
+        kind = key.rpartition("/")[2]
+        drops = [row[key] for row in metrics if row.get(key) is not None]
+        shares = [row[name] for row in metrics if row.get(name := f"credit/weight_share/{kind}") is not None]
+        table.add_row(
+            f"credit of {kind} spans",
+            f"masking one costs the answer {sum(drops) / len(drops):.2f} nats on average; "
+            f"{sum(shares) / max(len(shares), 1):.0%} of the weight",
+        )
+    table.add_row("run folder", str(folder.path))
+    parts: list[RenderableType] = [Text(), table]
+    scored = [record for record in folder.rows(folder.records) if record["reason"] is None and record["reward"]]
+    if scored:
+        parts += [Text(f"\nA right completion of step {scored[-1]['step']}, coloured by its credit:\n", style="bold")]
+        parts += [Text(scored[-1]["prompt"], style="dim"), coloured(scored[-1]), Text(), legend()]
+    return Group(*parts)

@@ -1,0 +1,70 @@
+"""A record in the terminal: the completion coloured by credit, and a table of its spans."""
+
+import math
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.style import Style
+from rich.table import Table
+from rich.text import Text
+
+from spancredit.types import REASONS
+
+# Blue (less than its share) over grey to orange (more): told apart with any colour vision, and in grey by lightness.
+LESS, EVEN, MORE = (38, 84, 140), (72, 72, 72), (214, 118, 22)
+
+
+def colour(weight: float) -> tuple[int, int, int]:
+    """Background for a token weight; 1 is even, and the scale is logarithmic from 1/3 to 3."""
+    position = max(-1.0, min(1.0, math.log(max(weight, 1e-6)) / math.log(3)))
+    end = MORE if position > 0 else LESS
+    red, green, blue = (round(a + (b - a) * abs(position)) for a, b in zip(EVEN, end, strict=True))
+    return red, green, blue
+
+
+def coloured(record: dict[str, Any]) -> Text:
+    """The completion, each token on the colour of its weight."""
+    text = Text()
+    for piece, weight in zip(record["tokens"], record["token_weights"], strict=True):
+        red, green, blue = colour(weight)
+        text.append(piece, Style(color="white", bgcolor=f"rgb({red},{green},{blue})"))
+    return text
+
+
+def span_table(record: dict[str, Any]) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name, justify in (("kind", "left"), ("drop (nats)", "right"), ("importance", "right"), ("weight", "right")):
+        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    table.add_column("text", overflow="fold")
+    for span in record["spans"]:
+        numbers = f"{span['drop']:+.3f}", f"{span['importance']:.2f}", f"{span['weight']:.2f}"
+        table.add_row(span["kind"], *numbers, Text(" ".join(span["text"].split())))
+    if record["answer"]:
+        weight = record["token_weights"][record["answer"]["start"]]
+        table.add_row("answer", "", "", f"{weight:.2f}", Text(record["answer"]["text"].strip()))
+    return table
+
+
+def explanation(record: dict[str, Any]) -> RenderableType:
+    """All of it: prompt, coloured completion, what was found, spans."""
+    parts: list[RenderableType] = [Text(record["prompt"].strip(), style="dim"), coloured(record), ""]
+    if record["reason"]:
+        parts.append(Text(f"Every weight is 1: {REASONS[record['reason']]}.", style="bold"))
+    if record["answer_logp"] is not None:
+        cost = f"{record['cost']['forwards']} forwards, {record['cost']['tokens']} tokens"
+        parts.append(f"log-probability of the answer: {record['answer_logp']:.3f} nats ({cost})")
+    if record["spans"]:
+        parts += ["", span_table(record), "", legend()]
+    return Group(*parts)
+
+
+def legend() -> Text:
+    text = Text("weight ")
+    for weight in (1 / 3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0):
+        red, green, blue = colour(weight)
+        text.append(f" {weight:.2f} ", Style(color="white", bgcolor=f"rgb({red},{green},{blue})"))
+    return text
+
+
+def show(record: dict[str, Any], console: Console | None = None) -> None:
+    (console or Console()).print(explanation(record))
