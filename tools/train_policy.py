@@ -61,29 +61,25 @@ def first(split: str, count: int, seed: int) -> list[Problem]:
 
 def main(
     output: Annotated[Path, typer.Option(help="Folder to write.")] = POLICY,
-    steps: Annotated[int, typer.Option(help="Optimizer steps of 32 problems.")] = 700,
+    steps: Annotated[int, typer.Option(help="Optimizer steps of 32 problems.")] = 1400,
     seed: int = 0,
-    bf16: bool = False,
-    lr: float = 3e-3,
-    save_every: int = 0,
 ) -> None:
     set_seed(seed)
-    torch.set_num_threads(1)  # the same sums in the same order on every machine
+    torch.set_num_threads(1)  # the same sums in the same order on every run
     rows = [problem.row() for problem in first("train", steps * 32, seed=seed)]
     tokenizer = make_tokenizer([row["prompt"] + row["completion"] for row in rows[:5000]])
     arguments = SFTConfig(
-        output_dir=str(output / "sft"),
+        output_dir=str(output),
         max_steps=steps,
         per_device_train_batch_size=32,
-        learning_rate=lr,
-        lr_scheduler_type="constant_with_warmup",
+        learning_rate=3e-3,
+        lr_scheduler_type="warmup_stable_decay",
+        lr_scheduler_kwargs={"num_decay_steps": steps // 4, "min_lr_ratio": 0.0},
         warmup_steps=50,
         max_length=None,
-        bf16=bf16,
+        bf16=False,
         gradient_checkpointing=False,
-        save_strategy="steps" if save_every else "no",
-        save_steps=save_every or 500,
-        save_only_model=True,
+        save_strategy="no",
         report_to="none",
         logging_steps=50,
         seed=seed,

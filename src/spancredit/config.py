@@ -46,8 +46,10 @@ class CreditConfig:
     filler: str = _setting(" ...", "Text that fills a span under the `filler` intervention, repeated to its length.")
     boost: float = _setting(2.0, "Weight of a span of importance 1, before conservation.")
     min_weight: float = _setting(0.5, "Weight of a span of importance 0, before conservation.")
-    answer_weight: float = _setting(1.5, "Weight of the answer's tokens, before conservation; the same in every mode.")
-    conserve: bool = _setting(True, "Scale the weights to mean 1 over a completion: credit moves, step size does not.")
+    answer_weight: float = _setting(1.5, "Weight of the answer's tokens; the same in every mode.")
+    conserve: bool = _setting(
+        True, "Scale the spans so that a completion has mean weight 1: credit moves, step size does not."
+    )
     noise_floor: float = _setting(0.05, "Drops up to this many nats count as none.")
     full_scale: float = _setting(
         1.0,

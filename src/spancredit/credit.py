@@ -16,7 +16,7 @@ from spancredit.counterfactual.interventions import Row, clean_row, intervene, r
 from spancredit.counterfactual.scorers import SCORERS, eval_mode
 from spancredit.text.locate import FIND, Ranges, locate_reasoning
 from spancredit.types import Cost, Credit, Rollout, Span, SpanCredit
-from spancredit.validation import ModelFacts, check_own_ranges, check_rollout
+from spancredit.validation import ModelFacts, check_own_ranges, check_replacement, check_rollout
 from spancredit.weighting import arrange, importances, permutation_seed, token_weights
 
 
@@ -49,11 +49,15 @@ def assign_credit(
     config = config or CreditConfig()
     facts = ModelFacts.of(model, tokenizer)
     check_own_ranges(rollouts, spans, answers, has_tokenizer=tokenizer is not None)
+    measures = config.mode != "uniform"
+    replacement = replacement_ids(config.intervention, config.filler, tokenizer, facts.pad_token_id) if measures else []
+    check_replacement(config.intervention, replacement, facts)
     plans = []
     for i, rollout in enumerate(rollouts):
         check_rollout(i, rollout, facts)
         reason = _reason_to_skip(rollout, config, facts)
-        plans.append(Plan(reason=reason) if reason else _plan(i, rollout, facts, tokenizer, config, spans, answers))
+        own = FIND if spans is None else spans[i], FIND if answers is None else answers[i]
+        plans.append(Plan(reason=reason) if reason else _plan(i, rollout, tokenizer, config, replacement, *own))
     rows = [row for plan in plans for row in plan.rows]
     with eval_mode(model):
         scores = iter(SCORERS[config.scorer](model, rows, config.temperature, config.max_tokens_per_forward))
@@ -87,19 +91,16 @@ def _reason_to_skip(rollout: Rollout, config: CreditConfig, facts: ModelFacts) -
 def _plan(
     i: int,
     rollout: Rollout,
-    facts: ModelFacts,
     tokenizer: PreTrainedTokenizerBase | None,
     config: CreditConfig,
-    spans: Sequence[Ranges] | None,
-    answers: Sequence[tuple[int, int] | Span | None] | None,
+    replacement: Sequence[int],
+    own_spans: Ranges | str,
+    own_answer: tuple[int, int] | Span | str | None,
 ) -> Plan:
-    own_spans = FIND if spans is None else spans[i]
-    own_answer = FIND if answers is None else answers[i]
     found, answer = locate_reasoning(i, rollout, tokenizer, config, own_spans, own_answer)
     if answer is None or not found:
         return Plan(reason="no_span" if answer else "no_answer", answer=answer)
     clean = clean_row(rollout, answer)
-    replacement = replacement_ids(config.intervention, config.filler, tokenizer, facts.pad_token_id)
     size = len(rollout.prompt_ids)
     masked = [intervene(clean, size, span, config.intervention, replacement) for span in found]
     return Plan(answer=answer, spans=tuple(found), rows=(clean, *masked))
@@ -117,14 +118,15 @@ def _credit(rollout: Rollout, plan: Plan, scores: Iterator[tuple[float, Cost]], 
         return Credit(torch.ones(size), answer=plan.answer, reason="non_finite", cost=cost)
 
     importances_K = importances(drops_K, config.noise_floor, config.full_scale)
-    reason = None if max(importances_K) > 0 else "below_noise_floor"
     scores_K = arrange(importances_K, config.mode, permutation_seed(config.seed, rollout.completion_ids))
     raw_K = [config.min_weight + (config.boost - config.min_weight) * score for score in scores_K]
-    weights_T = torch.ones(size)
-    if reason is None:
-        weights_T = token_weights(
-            size, plan.spans, raw_K, plan.answer, config.answer_weight, rollout.loss_mask, config.conserve
-        )
+    weights_T = token_weights(
+        size, plan.spans, raw_K, plan.answer, config.answer_weight, rollout.loss_mask, config.conserve
+    )
+    loss_T = weights_T if rollout.loss_mask is None else weights_T[torch.as_tensor(rollout.loss_mask).bool()]
+    reason = "no_loss_token" if not loss_T.any() else None if any(importances_K) else "below_noise_floor"
+    if reason is not None:
+        weights_T = torch.ones(size)
     credited = tuple(
         SpanCredit(s.start, s.end, s.kind, s.text, drop, importance, float(weights_T[s.start]))
         for s, drop, importance in zip(plan.spans, drops_K, importances_K, strict=True)

@@ -93,7 +93,7 @@ class Credit:
 REASONS = {
     "uniform": "the mode is uniform, which measures nothing",
     "zero_advantage": "the advantage is 0, so no weight can matter",
-    "no_loss_token": "the loss mask is all zero",
+    "no_loss_token": "no token of the loss has any weight",
     "empty_completion": "the completion has no token",
     "all_padding": "the completion is padding only",
     "no_answer": "no answer was found in the completion",

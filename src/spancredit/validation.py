@@ -51,6 +51,16 @@ def check_rollout(index: int, rollout: Rollout, facts: ModelFacts) -> None:
         )
 
 
+def check_replacement(intervention: str, ids: Sequence[int], facts: ModelFacts) -> None:
+    """Raise a ModelError if the tokens that stand in for a span are none that the model knows."""
+    wrong = [i for i in ids if i < 0 or i >= (facts.vocab_size or math.inf)]
+    if wrong:
+        raise ModelError(
+            f"intervention {intervention!r} puts id {wrong[0]} in a span's place; expected an id below the model's "
+            f"vocab_size, {facts.vocab_size}: resize its embeddings, or set the pad token to one that it knows."
+        )
+
+
 def check_own_ranges(
     rollouts: Sequence[Rollout], spans: Sequence[Any] | None, answers: Sequence[Any] | None, has_tokenizer: bool
 ) -> None:

@@ -48,15 +48,23 @@ def token_weights(
 ) -> torch.Tensor:
     """float32 `(T,)`: each span's weight on its tokens, the answer's on its own, 1 elsewhere.
 
-    Conserved weights are scaled to mean 1 over the tokens of the loss. If that mean is 0 they are returned as they are.
+    Conserved weights have mean 1 over the tokens of the loss. Only the spans are scaled for it, so the answer weighs
+    the same in every mode; where the answer outweighs the reasoning and leaves it nothing, all are scaled. Weights that
+    are all 0 on the loss stay as they are.
     """
     weights_T = torch.ones(size, dtype=torch.float64)
+    in_span_T = torch.zeros(size, dtype=torch.bool)
     for span, weight in zip(spans, span_weights_K, strict=True):
         weights_T[span.start : span.end] = weight
+        in_span_T[span.start : span.end] = True
     weights_T[answer.start : answer.end] = answer_weight
     if conserve:
-        counted_T = torch.ones(size) if loss_mask is None else torch.tensor(loss_mask)
-        mean = weights_T[counted_T.bool()].mean()
-        if mean > 0:
+        counted_T = torch.ones(size, dtype=torch.bool) if loss_mask is None else torch.as_tensor(loss_mask).bool()
+        mass = float(weights_T[counted_T & in_span_T].sum())
+        left = float(counted_T.sum() - weights_T[counted_T & ~in_span_T].sum())
+        mean = float(weights_T[counted_T].mean())
+        if mass > 0 and left > 0:
+            weights_T[in_span_T] *= left / mass
+        elif mean > 0:
             weights_T /= mean
     return weights_T.float()

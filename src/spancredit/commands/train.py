@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import warnings
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from transformers import PrinterCallback, TrainerCallback
 from transformers.utils import logging as transformers_logging
 from trl import get_peft_config
 
-from spancredit.commands.train_arguments import Parsed, option, parse
+from spancredit.commands.train_arguments import option, parse
 from spancredit.errors import ConfigError
 from spancredit.models import load_policy
 from spancredit.report.figures import learning_curve
@@ -22,26 +23,31 @@ from spancredit.report.records import append_lines, make_record
 from spancredit.report.runfolder import RunFolder, latest, step_of, unused
 from spancredit.tasks import wordproblems
 from spancredit.tasks.evaluate import greedy_accuracy
-from spancredit.training.trl import CreditBatch, CreditGRPOTrainer
+from spancredit.training.trl import CreditBatch, CreditGRPOConfig, CreditGRPOTrainer
 
 RUNS = Path("runs")
 
 
 def train(argv: list[str], console: Console | None = None) -> RunFolder:
     """Run the job that the command line asks for, to its end; with `--resume`, from its last checkpoint."""
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers|trl")
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     logging.getLogger("trl").setLevel(logging.ERROR)
-    folder, (task, arguments, model) = _open(argv)
-    checkpoint = folder.last_checkpoint() if task.resume else None
+    resumed = _to_resume(argv)
+    if resumed is not None:
+        argv = [*resumed.arguments(), *argv]
+    task, arguments, model = parse(argv)
+    _check_resumable(arguments)
+    policy, tokenizer = load_policy(model.model_name_or_path, model.dtype or "auto")
+    folder = resumed or _new_folder(argv, task.task, arguments)
+    checkpoint = resumed.last_checkpoint() if resumed else None
     arguments.output_dir = str(folder.path)
     arguments.disable_tqdm = True
-    _check_resumable(arguments)
 
     draw = {split: wordproblems.problems(split, arguments.seed, task.difficulty) for split in ("train", "held_out")}
     held_out = list(islice(draw["held_out"], task.held_out_problems))
     rows = [problem.row() for problem in islice(draw["train"], task.train_problems)]
-    policy, tokenizer = load_policy(model.model_name_or_path, model.dtype or "auto")
     recorder = _Recorder(folder, tokenizer, held_out, task.held_out_steps, task.records_per_step, console)
     trainer = CreditGRPOTrainer(
         policy,
@@ -61,22 +67,23 @@ def train(argv: list[str], console: Console | None = None) -> RunFolder:
     return folder
 
 
-def _open(argv: list[str]) -> tuple[RunFolder, Parsed]:
-    """A new run folder, or the one to resume with the command line that started it (new flags win)."""
+def _to_resume(argv: list[str]) -> RunFolder | None:
+    """With `--resume`, the run in `--output_dir`, or the one started last."""
+    if "--resume" not in argv:
+        return None
     given = option(argv, "--output_dir")
-    if "--resume" in argv:
-        folder = RunFolder.reopen(Path(given) if given else latest(RUNS))
-        return folder, parse([*folder.arguments(), *argv])
-    parsed = parse(argv)
-    task, arguments, _ = parsed
-    name = f"{task.task}-{arguments.credit.mode}-seed{arguments.seed}"
-    path = Path(arguments.output_dir) if arguments.output_dir != "trainer_output" else unused(RUNS / name)
+    return RunFolder.reopen(Path(given) if given else latest(RUNS))
+
+
+def _new_folder(argv: list[str], task: str, arguments: CreditGRPOConfig) -> RunFolder:
+    name = f"{task}-{arguments.credit.mode}-seed{arguments.seed}"
+    path = Path(arguments.output_dir) if option(argv, "--output_dir") else unused(RUNS / name)
     config = option(argv, "--config")
-    argv = [part for part in argv if part not in ("--config", config)]
-    return RunFolder.create(path, argv, Path(config).read_text() if config else None), parsed
+    flags = [part for part in argv if part not in ("--config", config)]
+    return RunFolder.create(path, flags, Path(config).read_text() if config else None)
 
 
-def _check_resumable(arguments: Any) -> None:
+def _check_resumable(arguments: CreditGRPOConfig) -> None:
     """A checkpoint between two uses of one generation batch would lose that batch, and the trajectory with it."""
     shared = arguments.steps_per_generation * arguments.num_iterations // arguments.gradient_accumulation_steps
     if arguments.save_strategy == "steps" and shared > 1 and arguments.save_steps % shared:

@@ -1,6 +1,7 @@
 """Scorers: rows -> log-probability of their answers. `sequential` is the definition; every other one must equal it."""
 
 import inspect
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
@@ -49,23 +50,28 @@ SCORERS: dict[str, Scorer] = {"sequential": sequential, "batched": batched}
 
 
 def self_check(model: Any, row: Row, scorer: Scorer, temperature: float, max_tokens: int) -> None:
-    """Compare a scorer with the definition on one row, scored beside shorter and longer copies of it.
+    """Compare a scorer with the definition on one row and on a copy without the first half of its context.
+
+    Both share a forward whatever `max_tokens` is, so that padding is put to the test. A row that the definition gives
+    no finite number is not compared.
 
     Raises:
-        ModelError: if they differ by more than rounding in the model's dtype can.
+        ModelError: if they differ by more than rounding in the dtype of the computation can.
     """
-    padded = Row(row.input_ids[:1] * 3 + row.input_ids, row.answer_size)
+    width = len(row.input_ids)
+    rows = [row, Row(row.input_ids[(width - row.answer_size) // 2 :], row.answer_size)]
     with eval_mode(model):
-        got = scorer(model, [padded, row], temperature, max_tokens)[1][0]
-        expected = sequential(model, [row], temperature, max_tokens)[0][0]
-    dtype = next(model.parameters()).dtype
-    tolerance = {torch.float64: 1e-8, torch.float32: 1e-3}.get(dtype, 0.05 * max(1.0, abs(expected)))
-    if not abs(got - expected) <= tolerance and expected == expected:
-        raise ModelError(
-            f"self-check failed: this scorer gives the answer {got:.6f} nats, the sequential scorer {expected:.6f}, "
-            f"expected at most {tolerance:g} apart in {dtype}; {type(model).__name__} cannot be batched exactly, "
-            "use scorer='sequential'."
-        )
+        scores = scorer(model, rows, temperature, max(max_tokens, 2 * width))
+        definition = sequential(model, rows, temperature, max_tokens)
+    dtype = _compute_dtype(model)
+    for (got, _), (expected, _) in zip(scores, definition, strict=True):
+        tolerance = {torch.float64: 1e-8, torch.float32: 1e-3}.get(dtype, 0.05 * max(1.0, abs(expected)))
+        if math.isfinite(expected) and not abs(got - expected) <= tolerance:
+            raise ModelError(
+                f"self-check failed: this scorer gives the answer {got:.6f} nats, the sequential scorer "
+                f"{expected:.6f}, expected at most {tolerance:g} apart in {dtype}; {type(model).__name__} cannot be "
+                "batched exactly, use scorer='sequential'."
+            )
 
 
 @contextmanager
@@ -115,3 +121,10 @@ def _accepts(model: Any, name: str) -> bool:
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
     parameters = inspect.signature(inner.forward).parameters
     return name in parameters
+
+
+def _compute_dtype(model: Any) -> torch.dtype:
+    """The dtype of the matrix products: autocast's where it is on, else that of the weights."""
+    parameter = next(model.parameters())
+    device = parameter.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else parameter.dtype

@@ -9,6 +9,7 @@ from os.path import commonprefix
 from transformers import PreTrainedTokenizerBase
 
 WINDOW = 16
+REPLACEMENT = "\ufffd"
 
 
 @dataclass(frozen=True)
@@ -54,34 +55,48 @@ def align(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> AlignedText
         return str(tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
     text = decode(ids)
-    fixed, begun = _fixed_characters(decode, ids, text, WINDOW)
-    if begun[-1] or fixed[-1] != len(text):  # this decoder looks further back than a window: decode whole prefixes
-        fixed, begun = _fixed_characters(decode, ids, text, len(ids))
-    ends = [min(after + more, len(text)) for after, more in zip(fixed[1:], begun[1:], strict=True)]
-    special = set(tokenizer.all_special_ids)
-    plain = list(text)
-    for token, start, end in zip(ids, fixed[:-1], ends, strict=True):
+    fixed, reach = _prefix_lengths(decode, ids, text, WINDOW)
+    if reach[-1] != len(text):  # this decoder looks further back than a window: decode whole prefixes
+        fixed, reach = _prefix_lengths(decode, ids, text, len(ids))
+    reach = list(accumulate(reversed(reach), min))[::-1]  # what a longer prefix no longer has was never there
+    fixed = list(map(min, fixed, reach))
+    starts, ends = fixed[:-1], [min(settled + 1, most) for settled, most in zip(fixed[1:], reach[1:], strict=True)]
+    special, plain = _special_ids(tokenizer), list(text)
+    for i, (token, start, end) in enumerate(zip(ids, starts, ends, strict=True)):
         if token in special:
             plain[start:end] = "\n" * (end - start)
-    return AlignedText(text, "".join(plain), tuple(fixed[:-1]), tuple(accumulate(ends, max)))
+        elif reach[i] == start and text[start - 1 : start] == REPLACEMENT:  # perhaps more bytes of a real U+FFFD
+            alone = decode([token])
+            starts[i] -= alone.startswith(REPLACEMENT) and len(alone) > end - start
+    return AlignedText(text, "".join(plain), tuple(starts), tuple(ends))
 
 
-def _fixed_characters(
+def _special_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """Ids of all special tokens, also of those that no attribute of the tokenizer names (Llama 3's `<|eom_id|>`)."""
+    try:
+        added = tokenizer.added_tokens_decoder
+    except NotImplementedError:
+        added = {}
+    return {*tokenizer.all_special_ids, *(i for i, token in added.items() if token.special)}
+
+
+def _prefix_lengths(
     decode: Callable[[Sequence[int]], str], ids: Sequence[int], text: str, window: int
-) -> tuple[list[int], list[bool]]:
-    """For every prefix `ids[:i]`: how many characters of `text` it settles, and whether it has begun one more.
+) -> tuple[list[int], list[int]]:
+    """For every prefix `ids[:i]`: how many characters of `text` it settles, and how many it has.
 
+    The second is past the end of `text` where the prefix decodes to something that `text` does not begin with.
     Prefixes are decoded from a moving start, between one and two windows back, so the work is linear in the tokens.
     """
-    fixed, begun = [0], [False]
+    fixed, reach = [0], [0]
     context, start, base = 0, 0, 0  # decode from `context`; tokens before `start` make exactly text[:base]
     known = 0  # length of decode(ids[context:start])
     for i in range(1, len(ids) + 1):
         new = decode(ids[context:i])[known:]
         settled = len(commonprefix([new, text[base : base + len(new)]]))
         fixed.append(max(fixed[-1], base + settled))
-        begun.append(settled < len(new))
-        if not begun[-1] and i - start >= window:
+        reach.append(base + len(new) if settled == len(new) else len(text) + 1)
+        if settled == len(new) and i - start >= window:
             context, start, base = start, i, fixed[-1]
             known = len(decode(ids[context:start]))
-    return fixed, begun
+    return fixed, reach

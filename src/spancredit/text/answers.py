@@ -18,17 +18,23 @@ class AnswerMatch:
     end: int
 
 
-NUMBER = r"[-+\u2212]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+|(?<=\d))(?:\s?/\s?\d+)?(?!,?\d|\.\d)"
-LATEX_NUMBER = r"[-+\u2212]?\\[dt]?frac\{[^{}]{1,40}\}\{[^{}]{1,40}\}"
 CURRENCY = "$€£¥₹"
+NUMBER = (
+    rf"(?:[-+\u2212](?:\\?[{CURRENCY}])?)?(?:\d{{1,3}}(?:,\d{{3}})+|\d+)?(?:\.\d+|(?<=\d))(?:\s?/\s?\d+)?(?!,?\d|\.\d)"
+)
+LATEX_NUMBER = r"[-+\u2212]?\\[dt]?frac\{[^{}]{1,40}\}\{[^{}]{1,40}\}"
 BEFORE_VALUE = rf"(?:[\s*_`~\"'(\[]|\\?[{CURRENCY}]|\\[(\[]|\\text\{{[^{{}}]{{0,20}}\}}|[A-Za-z]\w{{0,2}}\s*=(?!=))*"
 LEADING_VALUE = re.compile(rf"{BEFORE_VALUE}({LATEX_NUMBER}|{NUMBER})")
-UNIT = re.compile(rf"(?:[\s\\%°.,;:!?)\]*_{CURRENCY}][\s\\%°.,;:!?)\]*_^{{}}a-zA-Z²³{CURRENCY}]*)?")
+UNIT = re.compile(
+    r"(?!.*\\(?!text|mathrm|mbox|circ|degree)[a-z])"
+    rf"(?:[\s\\%°.,;:!?)\]*_{CURRENCY}][\s\\%°.,;:!?)\]*_^{{}}a-zA-Z²³{CURRENCY}]*)?"
+)
 
-TAG = re.compile(r"<answer>(.*?)(?:</answer>|$)", re.DOTALL | re.IGNORECASE)
+TAG = re.compile(r"<answer>((?:(?!<answer>).)*?)(?:</answer>|$)", re.DOTALL | re.IGNORECASE)
 HASHES = re.compile(r"#{4,}([^\n#]*)")
 WORDED = re.compile(
-    r"\b(?:the\s)?(?:final\s)?answer(?:\sis)?\s{0,2}(?:\*\*)?(?::|=|(?<=\sis)|(?<=\sis\s))([^\n]*)", re.IGNORECASE
+    r"\b(?:the\s)?(?:final\s)?answer(?:\sis)?\s{0,2}(?:\*\*)?(?::|=|(?<=\sis)|(?<=\sis\s))(?=([^\n]{0,200}))",
+    re.IGNORECASE,
 )
 CHOICE = re.compile(r"[\s*_]*(\(?[A-E]\)?)(?![\w'])")
 BOX_OR_BRACE = re.compile(r"\\boxed\s*\{|\\.|[{}]", re.DOTALL)
@@ -57,7 +63,14 @@ def _tags(text: str) -> list[AnswerMatch]:
 
 
 def _hashes(text: str) -> list[AnswerMatch]:
-    return [found for m in HASHES.finditer(text) if (found := _open_ended(text, m.start(), *m.span(1)))]
+    """The number after the hashes; anything else only on the last line, since before other text it is a heading."""
+    found, last = [], len(text.rstrip())
+    for m in HASHES.finditer(text):
+        if value := LEADING_VALUE.match(text, *m.span(1)):
+            found.append(AnswerMatch(m.start(), *value.span(1)))
+        elif m.end() >= last and (line := _stripped(text, m.start(), *m.span(1))):
+            found.append(line)
+    return found
 
 
 def _boxes(text: str) -> list[AnswerMatch]:
@@ -85,13 +98,6 @@ def _delimited(text: str, marker: int, start: int, end: int) -> AnswerMatch | No
     """The number between two delimiters if nothing but currency and unit surrounds it, else all that stands there."""
     value = LEADING_VALUE.match(text, start, end)
     if value and UNIT.fullmatch(text, value.end(), end):
-        return AnswerMatch(marker, *value.span(1))
-    return _stripped(text, marker, start, end)
-
-
-def _open_ended(text: str, marker: int, start: int, end: int) -> AnswerMatch | None:
-    """The number that the rest of the line begins with, else the line without its trailing punctuation."""
-    if value := LEADING_VALUE.match(text, start, end):
         return AnswerMatch(marker, *value.span(1))
     return _stripped(text, marker, start, end)
 

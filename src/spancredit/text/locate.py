@@ -53,7 +53,10 @@ def _given(index: int, ranges: Any, limit: int, what: str, aligned: AlignedText 
     """Own ranges as spans, checked: non-empty, in order, disjoint, inside `[0, limit)`."""
     spans: list[Span] = []
     for given in ranges:
-        start, end = (given.start, given.end) if isinstance(given, Span) else given
+        try:
+            start, end = (given.start, given.end) if isinstance(given, Span) else given
+        except (TypeError, ValueError):
+            raise RolloutError(f"rollout {index} has {what} {given!r}; expected a pair (start, end).") from None
         if not 0 <= start < end <= limit:
             where = "inside the completion" if what == "answer" else "before the answer"
             raise RolloutError(

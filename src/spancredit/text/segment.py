@@ -32,7 +32,7 @@ class SpanLimits(Protocol):
 
 
 ABBREVIATIONS = r"(?<!\bMr)(?<!\bMs)(?<!\bMrs)(?<!\bDr)(?<!\bSt)(?<!\bvs)(?<!\be\.g)(?<!\bi\.e)(?<!\bapprox)"
-SENTENCE_END = re.compile(rf"(?:{ABBREVIATIONS}[.!?]+[\"')\]*_]*(?=\s|$)|[。！？]+[”」』]?|\n+)")
+SENTENCE_END = re.compile(rf"(?:{ABBREVIATIONS}(?<![.!?])[.!?]+[\"')\]*_]*(?=\s|$)|[。！？]+[”」』]?|\n+)")
 LIST_NUMBER = re.compile(r"\s*\d{1,3}\.$")
 
 

@@ -1,0 +1,5 @@
+"""`python -m spancredit` is `spancredit`."""
+
+from spancredit.cli import main
+
+main()

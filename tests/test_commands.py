@@ -1,0 +1,171 @@
+"""The command line as a user types it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
+
+import spancredit as sc
+from spancredit.commands.train import train
+from spancredit.commands.train_arguments import parse
+from spancredit.report.records import read_lines
+
+SMALL = [
+    *("--max_steps", "4", "--save_steps", "2", "--per_device_train_batch_size", "8", "--num_generations", "4"),
+    *("--max_completion_length", "40", "--held_out_problems", "8", "--train_problems", "64", "--difficulty", "easy"),
+    *("--held_out_steps", "2", "--learning_rate", "1e-3"),
+]
+
+
+def spancredit(*arguments, **named):
+    command = [sys.executable, "-m", "spancredit", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, **named)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    path = tmp_path_factory.mktemp("runs") / "whole"
+    result = spancredit("train", *SMALL, "--output_dir", str(path))
+    assert result.returncode == 0, result.stderr
+    return path, result.stdout
+
+
+@pytest.mark.slow
+def test_train_leaves_a_complete_run_folder(finished):
+    path, shown = finished
+    metrics = list(read_lines(path / "metrics.jsonl"))
+    assert [row["step"] for row in metrics] == [1, 2, 3, 4]
+    assert any("credit/drop/calculation" in row for row in metrics)
+    assert [row["step"] for row in read_lines(path / "held_out.jsonl")] == [0, 2, 4]
+    assert len({row["step"] for row in read_lines(path / "records.jsonl")}) == 4
+    facts = json.loads((path / "run.json").read_text())
+    assert {"torch", "trl", "spancredit", "python"} <= set(facts["versions"])
+    config = json.loads((path / "config.json").read_text())
+    assert (config["credit_mode"], config["seed"], config["epsilon_high"]) == ("counterfactual", 0, 0.28)
+    assert (path / "curve.png").read_bytes().startswith(b"\x89PNG")
+    AutoModelForCausalLM.from_pretrained(path / "model")
+    assert "held-out accuracy before" in shown
+    assert "credit of calculation spans" in shown
+
+
+@pytest.mark.slow
+def test_a_run_killed_in_mid_step_resumes_to_the_same_trajectory(finished, tmp_path):
+    whole, _ = finished
+    command = [sys.executable, "-m", "spancredit", "train", *SMALL, "--output_dir", str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 240
+    while not (tmp_path / "metrics.jsonl").exists() or len((tmp_path / "metrics.jsonl").read_text().splitlines()) < 3:
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert (tmp_path / "checkpoint-2").exists()
+
+    result = spancredit("train", "--resume", "--output_dir", str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    expected, got = (
+        load_file(whole / "model" / "model.safetensors"),
+        load_file(tmp_path / "model" / "model.safetensors"),
+    )
+    assert all(bool((expected[name] == got[name]).all()) for name in expected)
+    for lines in ("metrics.jsonl", "records.jsonl", "held_out.jsonl"):
+        rows = [[_timeless(row) for row in read_lines(path / lines)] for path in (whole, tmp_path)]
+        assert rows[0] == rows[1], lines
+
+
+def _timeless(row):
+    return {
+        key: value
+        for key, value in row.items()
+        if "time" not in key and "seconds" not in key and "per_second" not in key
+    }
+
+
+def test_flags_win_over_yaml_and_yaml_over_the_recipe(tmp_path):
+    (tmp_path / "own.yaml").write_text("learning_rate: 5.0e-5\nmax_steps: 7\ncredit_boost: 3.0\n")
+    task, arguments, model = parse(["--config", str(tmp_path / "own.yaml"), "--max_steps", "9"])
+    assert (arguments.learning_rate, arguments.max_steps, arguments.credit.boost) == (5e-5, 9, 3.0)
+    assert (arguments.epsilon_high, arguments.beta, model.model_name_or_path) == (0.28, 0.0, "bundled")
+    assert task.task == "wordproblems"
+
+
+def test_another_model_starts_from_trls_defaults_not_from_the_recipe():
+    _, arguments, _ = parse(["--model_name_or_path", "some/model", "--bf16", "false"])
+    assert arguments.learning_rate == 1e-6
+    assert arguments.max_steps == -1
+
+
+@pytest.mark.parametrize(
+    ("yaml", "said"),
+    [
+        ("learning_rat: 1", "unknown key 'learning_rat'; did you mean 'learning_rate'"),
+        ("- 1", "holds a list; expected a mapping"),
+        ("a: [", "is not YAML"),
+    ],
+)
+def test_a_wrong_yaml_is_named(tmp_path, yaml, said):
+    (tmp_path / "own.yaml").write_text(yaml)
+    with pytest.raises(sc.ConfigError, match=said):
+        parse(["--config", str(tmp_path / "own.yaml")])
+
+
+def test_a_missing_yaml_or_an_unknown_flag_is_named():
+    with pytest.raises(sc.ConfigError, match="expected a YAML file"):
+        parse(["--config", "nowhere.yaml"])
+    with pytest.raises(sc.ConfigError, match="--no_such_flag"):
+        parse(["--no_such_flag", "1"])
+
+
+def test_saving_between_two_uses_of_a_batch_is_refused(tmp_path):
+    with pytest.raises(sc.ConfigError, match="expected a multiple of 2"):
+        train(["--num_iterations", "2", "--save_steps", "3", "--output_dir", str(tmp_path)])
+
+
+def test_a_model_that_does_not_exist_is_one_sentence_and_leaves_no_run(tmp_path):
+    command = ["train", "--model_name_or_path", str(tmp_path / "nothing"), "--bf16", "false", "--use_cpu", "true"]
+    for _ in range(2):
+        result = spancredit(*command, "--output_dir", str(tmp_path / "run"))
+        assert result.returncode == 2
+        assert "cannot load the model" in result.stderr
+        assert "Traceback" not in result.stderr
+
+
+def test_explain_prints_a_record_as_json():
+    completion = " Ana now has 2 + 3 = 5 eggs.\n#### 5"
+    result = spancredit("explain", "Question: Ana has 2 eggs. Then Ana finds 3 more.\nSolution:", completion, "--json")
+    assert result.returncode == 0, result.stderr
+    record = json.loads(result.stdout)
+    assert "".join(record["tokens"]) == completion
+    assert [span["kind"] for span in record["spans"]] == ["text", "calculation", "text"]
+
+
+def test_explain_samples_reads_files_and_draws_a_picture(tmp_path):
+    (tmp_path / "prompt.txt").write_text("Question: Ana has 2 eggs. Then Ana finds 3 more.\nSolution:")
+    result = spancredit("explain", f"@{tmp_path}/prompt.txt", "--seed", "1", "--svg", str(tmp_path / "x.svg"))
+    assert result.returncode == 0, result.stderr
+    assert "Ana finds 3 more" in result.stdout
+    assert (tmp_path / "x.svg").read_text().startswith("<svg")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["", "x"], "the prompt is empty"),
+        (["x", ""], "the completion is empty"),
+        (["x", "y", "--mode", "direct"], "unknown mode 'direct'"),
+        (["x", "--model", "/nowhere"], "cannot load the model '/nowhere'"),
+        (["@/nowhere"], "names no file"),
+    ],
+)
+def test_explain_says_what_is_wrong_in_one_sentence(arguments, said):
+    result = spancredit("explain", *arguments)
+    assert result.returncode == 2
+    assert said in " ".join(result.stderr.split())
+    assert "Traceback" not in result.stderr
