@@ -85,7 +85,7 @@ def test_weights_are_float32_of_the_completion_and_conserved():
 def test_conservation_counts_only_the_tokens_of_the_loss():
     (credit,) = assign(hand_model(), own(loss_mask=[1, 0, 1, 1, 0]))
     kept = credit.token_weights[torch.tensor([0, 2, 3])]
-    assert kept.tolist() == pytest.approx([2 / 3.5 * 3, 0.5 / 3.5 * 3, 1 / 3.5 * 3])
+    assert kept.tolist() == pytest.approx([2 / 2.5 * 2, 0.5 / 2.5 * 2, 1])
     assert credit.token_weights[4] / credit.token_weights[3] == pytest.approx(1.5)
 
 
