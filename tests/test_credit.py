@@ -136,7 +136,7 @@ def test_uniform_and_zero_advantage_run_no_forward():
     assert calls == []
 
 
-@pytest.mark.parametrize("scorer", ["sequential", "batched"])
+@pytest.mark.parametrize("scorer", ["sequential", "batched", "packed"])
 def test_costs_of_the_credits_add_up_to_what_the_model_saw(scorer):
     model = random_toy()
     calls = record_calls(model)

@@ -19,8 +19,9 @@ from toy_models import (
 )
 
 import spancredit as sc
+from spancredit.counterfactual.forward import eval_mode
 from spancredit.counterfactual.interventions import Row, clean_row, intervene, replacement_ids
-from spancredit.counterfactual.scorers import SCORERS, batched, eval_mode, sequential
+from spancredit.counterfactual.scorers import SCORERS, batched, packed, sequential
 from spancredit.types import Span
 
 PAD, PROMPT, FILLER, FIRST, SECOND, ANSWER, MORE, EOS = 0, 1, 3, 5, 6, 7, 8, 9
@@ -73,13 +74,14 @@ def test_every_token_of_the_answer_is_scored_and_nothing_else():
     assert logps(sequential, model, [clean_row(rollout, Span(2, 4, "answer"))]) == [pytest.approx(by_hand)]
 
 
+@pytest.mark.parametrize("scorer", [batched, packed])
 @pytest.mark.parametrize(("family", "dtype"), MODELS)
-def test_batched_equals_sequential(family, dtype):
+def test_every_scorer_equals_sequential(family, dtype, scorer):
     model, rows = tiny(family, dtype), uneven_rows()
     expected = logps(sequential, model, rows, temperature=0.7)
     assert max(abs(expected[0] - masked) for masked in expected[1:9]) > 0.1
     for max_tokens in (1, 90, 10_000):
-        got = logps(batched, model, rows, temperature=0.7, max_tokens=max_tokens)
+        got = logps(scorer, model, rows, temperature=0.7, max_tokens=max_tokens)
         assert got == pytest.approx(expected, rel=0, abs=1e-9 if dtype == torch.float64 else 1e-4)
 
 
@@ -143,6 +145,35 @@ def test_batched_cost_counts_padding_and_forwards_and_keeps_to_max_tokens(max_to
     assert total == sc.Cost(sum(sizes), len(calls))
     assert all(call["input_ids"].numel() <= max_tokens or len(call["input_ids"]) == 1 for call in calls)
     assert len(calls) == {1: len(rows), 10_000: 1}.get(max_tokens, len(calls))
+
+
+def test_packed_recomputes_only_what_changes_and_keeps_to_max_tokens():
+    model, rows = tiny("llama"), [row for row in uneven_rows()[-9:] if row.hidden is None]  # one rollout's
+    distinct = {row.input_ids[:end] for row in rows for end in range(1, len(row.input_ids))}
+    with eval_mode(model):
+        whole, split = (sum((c for _, c in packed(model, rows, 1.0, most)), sc.Cost()) for most in (10_000, 60))
+    assert whole.fallbacks == split.fallbacks == 0
+    assert whole.forwards == 1
+    assert len(distinct) <= whole.tokens < sum(len(row.input_ids) for row in rows)
+    assert split.forwards > 1
+    assert split.tokens <= 60 * split.forwards
+
+
+def test_rows_that_share_everything_are_computed_once():
+    model, row = tiny("llama"), uneven_rows()[0]
+    with eval_mode(model):
+        scores = packed(model, [row] * 5, 1.0, 10_000)
+    assert sum(cost.tokens for _, cost in scores) == len(row.input_ids) - 1
+    assert len({logp for logp, _ in scores}) == 1
+
+
+@pytest.mark.parametrize("model", [random_toy(), tiny("gpt2", attention="flash_attention_2")])
+def test_a_model_that_cannot_be_packed_is_batched_which_is_said_and_counted(model):
+    rows = [row for row in uneven_rows() if row.hidden is None]
+    with eval_mode(model), pytest.warns(UserWarning, match="cannot be packed"):
+        scores = packed(model, rows, 1.0, 10_000)
+    assert [logp for logp, _ in scores] == pytest.approx(logps(sequential, model, rows), abs=1e-4)
+    assert all(cost.fallbacks == 1 for _, cost in scores)
 
 
 def test_sequential_cost_is_one_unpadded_forward_a_row():

@@ -7,38 +7,48 @@ import torch
 from toy_models import MODELS, VOCAB, ToyLM, sabotaged, table_of, tiny, uneven_rows
 
 import spancredit as sc
+from spancredit.counterfactual.forward import eval_mode
 from spancredit.counterfactual.interventions import Row
-from spancredit.counterfactual.scorers import batched, eval_mode, self_check, sequential
+from spancredit.counterfactual.scorers import batched, packed, self_check, sequential
 
 BROKEN = [
-    ("gpt2", "position_ids", lambda positions: positions + 1),
-    ("llama", "position_ids", lambda positions: 2 * positions),
-    ("llama", "attention_mask", lambda mask: mask.roll(1, dims=1)),
-    ("gemma2", "attention_mask", lambda mask: mask.roll(-1, dims=1)),
-    ("qwen2", "attention_mask", torch.ones_like),
+    (batched, "gpt2", "position_ids", lambda positions: positions + 1),
+    (batched, "llama", "position_ids", lambda positions: 2 * positions),
+    (batched, "llama", "attention_mask", lambda mask: mask.roll(1, dims=1)),
+    (batched, "gemma2", "attention_mask", lambda mask: mask.roll(-1, dims=1)),
+    (batched, "qwen2", "attention_mask", torch.ones_like),
+    (packed, "gpt2", "position_ids", lambda positions: positions + 1),
+    (packed, "llama", "position_ids", lambda positions: positions + (positions > 5)),
+    (packed, "llama", "attention_mask", lambda mask: mask.roll(1, dims=-1)),
+    (packed, "qwen2", "attention_mask", lambda mask: torch.ones_like(mask).tril()),
+    (packed, "gemma2", "attention_mask", lambda masks: dict.fromkeys(masks, masks["full_attention"])),
 ]
 
 
-def greatest_difference(model, rows) -> float:
+def greatest_difference(scorer, model, rows) -> float:
     with eval_mode(model):
-        pairs = zip(batched(model, rows, 1.0, 10_000), sequential(model, rows, 1.0, 10_000), strict=True)
+        pairs = zip(scorer(model, rows, 1.0, 10_000), sequential(model, rows, 1.0, 10_000), strict=True)
         return max(abs(got - expected) for (got, _), (expected, _) in pairs)
 
 
+@pytest.mark.parametrize("scorer", [batched, packed])
 @pytest.mark.parametrize(("family", "dtype"), MODELS)
-def test_self_check_accepts_a_sound_scorer(family, dtype):
+def test_self_check_accepts_a_sound_scorer(family, dtype, scorer):
     model = tiny(family, dtype)
     for row in uneven_rows():
-        self_check(model, row, batched, 1.0, 10_000)
+        if row.hidden is None:
+            self_check(model, row, scorer, 1.0, 10_000)
 
 
-@pytest.mark.parametrize(("family", "argument", "change"), BROKEN)
-def test_a_planted_error_is_seen_by_the_comparison_and_by_self_check(family, argument, change):
+@pytest.mark.parametrize(("scorer", "family", "argument", "change"), BROKEN)
+def test_a_planted_error_is_seen_by_the_comparison_and_by_self_check(scorer, family, argument, change):
+    rows = [row for row in uneven_rows() if row.hidden is None]
+    assert greatest_difference(scorer, tiny(family), rows) < 1e-4
     model = sabotaged(tiny(family), argument, change)
-    assert greatest_difference(model, uneven_rows()) > 1e-2
+    assert greatest_difference(scorer, model, rows) > 1e-2
     for max_tokens in (1, 10_000):
         with pytest.raises(sc.ModelError, match=r"self-check failed.*nats.*sequential"):
-            self_check(model, uneven_rows()[9], batched, 1.0, max_tokens)
+            self_check(model, uneven_rows()[9], scorer, 1.0, max_tokens)
 
 
 def test_self_check_allows_the_rounding_of_autocast():

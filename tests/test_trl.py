@@ -255,6 +255,6 @@ def test_wrong_credit_settings_are_refused_by_the_config(tmp_path):
 
 def test_a_scorer_that_differs_from_the_definition_is_refused(policy, tmp_path, monkeypatch):
     wrong = lambda *args: [(logp - 0.1, cost) for logp, cost in adapter.SCORERS["sequential"](*args)]  # noqa: E731
-    monkeypatch.setitem(adapter.SCORERS, "batched", wrong)
+    monkeypatch.setitem(adapter.SCORERS, "packed", wrong)
     with pytest.raises(sc.ModelError, match="self-check failed"):
         trained(policy, CreditGRPOConfig(**settings(tmp_path)))

@@ -88,7 +88,7 @@ def random_toy(seed: int = 0, scale: float = 0.7, kind: type[ToyLM] = ToyLM, **c
     return kind(table * scale, **config)
 
 
-def tiny(family: str, dtype: torch.dtype = torch.float32) -> Any:
+def tiny(family: str, dtype: torch.dtype = torch.float32, attention: str | None = None) -> Any:
     """A random model of two layers; its weights are large, so that every token matters to every other."""
     torch.manual_seed(0)
     shared = {
@@ -111,7 +111,10 @@ def tiny(family: str, dtype: torch.dtype = torch.float32) -> Any:
             head_dim=8, query_pre_attn_scalar=8, sliding_window=8, **shared, **sizes, **heads
         ),
     }[family]()
-    return AutoModelForCausalLM.from_config(config).to(dtype).eval()
+    model = AutoModelForCausalLM.from_config(config).to(dtype).eval()
+    if attention is not None:
+        model.config._attn_implementation_internal = attention
+    return model
 
 
 def sabotaged(model: Any, argument: str, change: Callable[[torch.Tensor], torch.Tensor]) -> Any:

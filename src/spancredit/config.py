@@ -30,9 +30,9 @@ class CreditConfig:
         "or `uniform` (every weight 1, nothing measured).",
     )
     scorer: ScorerName = _setting(
-        "batched",
-        "How log-probabilities are computed: `sequential` (one forward for each counterfactual: the definition) or "
-        "`batched` (many at once, padded; the same numbers, faster).",
+        "packed",
+        "How log-probabilities are computed: `sequential` (one forward for each counterfactual: the definition), "
+        "`batched` (many at once, padded) or `packed` (only the tokens that change). All give the same numbers.",
     )
     segmenter: Segmenter = _setting(
         "steps",

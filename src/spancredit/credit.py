@@ -12,8 +12,9 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from spancredit.config import CreditConfig
+from spancredit.counterfactual.forward import eval_mode
 from spancredit.counterfactual.interventions import Row, clean_row, intervene, replacement_ids
-from spancredit.counterfactual.scorers import SCORERS, eval_mode
+from spancredit.counterfactual.scorers import SCORERS
 from spancredit.text.locate import FIND, Ranges, locate_reasoning
 from spancredit.types import Cost, Credit, Rollout, Span, SpanCredit
 from spancredit.validation import ModelFacts, check_own_ranges, check_replacement, check_rollout

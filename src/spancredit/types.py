@@ -60,13 +60,20 @@ class SpanCredit(Span):
 
 @dataclass(frozen=True)
 class Cost:
-    """What scoring took: tokens that went through the model (padding included) and forward calls."""
+    """What scoring took.
+
+    Args:
+        tokens: Tokens that went through the model, padding included.
+        forwards: Forward calls; one that several rollouts share counts at the first of them.
+        fallbacks: Sequences that the chosen scorer could not take and a slower, equal one did.
+    """
 
     tokens: int = 0
     forwards: int = 0
+    fallbacks: int = 0
 
     def __add__(self, other: "Cost") -> "Cost":
-        return Cost(self.tokens + other.tokens, self.forwards + other.forwards)
+        return Cost(self.tokens + other.tokens, self.forwards + other.forwards, self.fallbacks + other.fallbacks)
 
 
 @dataclass(frozen=True, eq=False)

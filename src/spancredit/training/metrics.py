@@ -16,6 +16,7 @@ def tally(credits: Sequence[Credit]) -> Tally:
     sums["scored"] = (reasons[None], len(credits))
     sums["tokens_forwarded"] = (sum(credit.cost.tokens for credit in credits), 0)
     sums["forwards"] = (sum(credit.cost.forwards for credit in credits), 0)
+    sums["fallbacks"] = (sum(credit.cost.fallbacks for credit in credits), 0)
     for credit in credits:
         for span in credit.spans:
             _add(sums, f"drop/{span.kind}", span.drop, 1)

@@ -1,0 +1,125 @@
+"""The packed scorer: each counterfactual recomputes only the tokens that its intervention can change.
+
+Rows are packed into tries (see `trie.py`), tries into batches. A 4-D mask lets every node attend to its ancestors and
+nothing else, so the numbers are those of the sequential scorer.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from spancredit.counterfactual.forward import accepts, token_logps
+from spancredit.counterfactual.interventions import Row
+from spancredit.counterfactual.trie import Trie
+from spancredit.types import Cost
+
+PACKABLE = ("sdpa", "eager")
+LAYER_TYPES = {"full_attention", "sliding_attention"}
+
+
+def why_not(model: Any) -> str | None:
+    """Why rows of this model cannot be packed, or None. Unknown families are left to the self-check."""
+    attention = getattr(getattr(model, "config", None), "_attn_implementation", None)
+    if attention not in PACKABLE:
+        return f"its attention implementation is {attention!r}, not one of {', '.join(PACKABLE)}"
+    if not accepts(model, "position_ids"):
+        return "it takes no position_ids"
+    odd = set(getattr(model.config.get_text_config(), "layer_types", None) or ()) - LAYER_TYPES
+    return f"it has layers of type {', '.join(sorted(odd))}" if odd else None
+
+
+def outruns_window(model: Any, row: Row) -> bool:
+    """Whether the row hides as much as a sliding window reaches, so that a token could be left with nothing to see."""
+    window = getattr(model.config.get_text_config(), "sliding_window", None)
+    return bool(window and row.hidden and row.hidden[1] - row.hidden[0] >= window)
+
+
+def score_packed(model: Any, rows: Sequence[Row], temperature: float, max_tokens: int) -> list[tuple[float, Cost]]:
+    """Log-probability of each row's answer in nats, and what it took (a forward is counted at its first row)."""
+    tries = _pack(model, rows, max_tokens)
+    scores: dict[int, list[float]] = {}
+    costs: dict[int, Cost] = {}
+    order = sorted(range(len(tries)), key=lambda i: len(tries[i]), reverse=True)
+    while order:
+        width = len(tries[order[0]])
+        fit = max(1, max_tokens // width)
+        batch, order = order[:fit], order[fit:]
+        for nth, (i, logps) in enumerate(
+            zip(batch, _forward(model, [tries[i] for i in batch], temperature), strict=True)
+        ):
+            scores[i], costs[i] = logps, Cost(width, int(nth == 0))
+    results: list[tuple[float, Cost]] = []
+    for i in range(len(tries)):
+        results += [(logp, costs[i] if nth == 0 else Cost()) for nth, logp in enumerate(scores[i])]
+    return results
+
+
+def _pack(model: Any, rows: Sequence[Row], max_tokens: int) -> list[Trie]:
+    """Rows in their order into tries. One joins while that is cheaper than standing alone, and there is room.
+
+    A node costs about 6 `hidden_size` units in the layers' products, and one for every node beside it in attention,
+    masked or not.
+    """
+    node_cost = 6 * getattr(model.config.get_text_config(), "hidden_size", 1024)
+    tries: list[Trie] = []
+    for row in rows:
+        alone = len(row.input_ids) - 1
+        if tries:
+            size = len(tries[-1])
+            extra = alone - tries[-1].shared(row)
+            together = extra * node_cost + (size + extra) ** 2 - size**2
+            if size + extra <= max_tokens and together <= alone * node_cost + alone**2:
+                tries[-1].add(row)
+                continue
+        tries.append(Trie())
+        tries[-1].add(row)
+    return tries
+
+
+def _forward(model: Any, tries: Sequence[Trie], temperature: float) -> list[list[float]]:
+    """For each trie the answer log-probability of each of its rows: one forward."""
+    parameter = next(model.parameters())
+    width = max(map(len, tries))
+    ids_BL = torch.zeros(len(tries), width, dtype=torch.long)
+    positions_BL = torch.zeros_like(ids_BL)
+    seen_BLL = torch.eye(width, dtype=torch.bool).repeat(len(tries), 1, 1)
+    for b, trie in enumerate(tries):
+        ids_BL[b, : len(trie)] = torch.tensor(trie.tokens)
+        positions_BL[b, : len(trie)] = torch.tensor(trie.positions)
+        seen_BLL[b, : len(trie), : len(trie)] = trie.ancestors()
+    outputs = model(
+        input_ids=ids_BL.to(parameter.device),
+        position_ids=positions_BL.to(parameter.device),
+        attention_mask=_masks(model, seen_BLL, positions_BL),
+        use_cache=False,
+        logits_to_keep=torch.tensor(nodes := sorted({n for trie in tries for path, _ in trie.rows for n in path})),
+    )
+    place = {node: i for i, node in enumerate(nodes)}
+    logps = []
+    for b, trie in enumerate(tries):
+        predicting = torch.tensor([place[n] for path, _ in trie.rows for n in path], device=parameter.device)
+        targets = torch.tensor([t for _, answer in trie.rows for t in answer], device=parameter.device)
+        logps_A = token_logps(outputs.logits[b, predicting], targets, temperature).cpu()
+        logps.append([float(part.sum()) for part in logps_A.split([len(path) for path, _ in trie.rows])])
+    return logps
+
+
+def _masks(model: Any, seen_BLL: torch.Tensor, positions_BL: torch.Tensor) -> Any:
+    """The mask as the family takes it: one, or one for each type of layer; windows reach back over positions."""
+    parameter = next(model.parameters())
+    config = model.config.get_text_config()
+    types = set(getattr(config, "layer_types", None) or ())
+    window = getattr(config, "sliding_window", None)
+    distance_BLL = positions_BL[:, :, None] - positions_BL[:, None, :]
+    near_BLL = seen_BLL & (distance_BLL < window) if window else seen_BLL
+
+    def mask_of(mask_BLL: torch.Tensor) -> torch.Tensor:
+        mask_B1LL = mask_BLL[:, None].to(parameter.device)
+        if model.config._attn_implementation == "sdpa":
+            return mask_B1LL
+        zeros = torch.zeros(mask_B1LL.shape, dtype=parameter.dtype, device=parameter.device)
+        return zeros.masked_fill(~mask_B1LL, torch.finfo(parameter.dtype).min)
+
+    masks = {"full_attention": seen_BLL, "sliding_attention": near_BLL}
+    return {name: mask_of(masks[name]) for name in types} if types else mask_of(near_BLL)
