@@ -142,9 +142,8 @@ def test_costs_of_the_credits_add_up_to_what_the_model_saw(scorer):
     calls = record_calls(model)
     rollouts = [chat(TEXT), chat("none"), chat("1 + 1 = 2\n#### 2")]
     credits = sc.assign_credit(model, char_tokenizer(), rollouts, sc.CreditConfig(scorer=scorer))
-    assert sum((credit.cost for credit in credits), sc.Cost()) == sc.Cost(
-        sum(call["input_ids"].numel() for call in calls), len(calls)
-    )
+    total = sum((credit.cost for credit in credits), sc.Cost())
+    assert (total.tokens, total.forwards) == (sum(call["input_ids"].numel() for call in calls), len(calls))
     assert credits[1].cost == sc.Cost()
 
 

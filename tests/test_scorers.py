@@ -167,7 +167,13 @@ def test_rows_that_share_everything_are_computed_once():
     assert len({logp for logp, _ in scores}) == 1
 
 
-@pytest.mark.parametrize("model", [random_toy(), tiny("gpt2", attention="flash_attention_2")])
+def stateful():
+    model = tiny("llama")
+    model.config.layer_types = ["full_attention", "linear_attention"]
+    return model
+
+
+@pytest.mark.parametrize("model", [random_toy(), stateful()])
 def test_a_model_that_cannot_be_packed_is_batched_which_is_said_and_counted(model):
     rows = [row for row in uneven_rows() if row.hidden is None]
     with eval_mode(model), pytest.warns(UserWarning, match="cannot be packed"):

@@ -20,7 +20,12 @@ BROKEN = [
     (packed, "gpt2", "position_ids", lambda positions: positions + 1),
     (packed, "llama", "position_ids", lambda positions: positions + (positions > 5)),
     (packed, "llama", "attention_mask", lambda mask: mask.roll(1, dims=-1)),
-    (packed, "qwen2", "attention_mask", lambda mask: torch.ones_like(mask).tril()),
+    (
+        packed,
+        "qwen2",
+        "attention_mask",
+        lambda masks: {name: mask.new_ones(mask.shape).tril() for name, mask in masks.items()},
+    ),
     (packed, "gemma2", "attention_mask", lambda masks: dict.fromkeys(masks, masks["full_attention"])),
 ]
 

@@ -4,6 +4,7 @@ Rows are packed into tries (see `trie.py`), tries into batches. A 4-D mask lets 
 nothing else, so the numbers are those of the sequential scorer.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from spancredit.counterfactual.trie import Trie
 from spancredit.types import Cost
 
 PACKABLE = ("sdpa", "eager")
+LEAST_FILLED = 0.8  # a batch takes tries down to this share of its longest, the rest would be padding
 LAYER_TYPES = {"full_attention", "sliding_attention"}
 
 
@@ -43,12 +45,10 @@ def score_packed(model: Any, rows: Sequence[Row], temperature: float, max_tokens
     order = sorted(range(len(tries)), key=lambda i: len(tries[i]), reverse=True)
     while order:
         width = len(tries[order[0]])
-        fit = max(1, max_tokens // width)
-        batch, order = order[:fit], order[fit:]
-        for nth, (i, logps) in enumerate(
-            zip(batch, _forward(model, [tries[i] for i in batch], temperature), strict=True)
-        ):
+        fit = [i for i in order[: max(1, max_tokens // width)] if len(tries[i]) >= LEAST_FILLED * width]
+        for nth, (i, logps) in enumerate(zip(fit, _forward(model, [tries[i] for i in fit], temperature), strict=True)):
             scores[i], costs[i] = logps, Cost(width, int(nth == 0))
+        order = order[len(fit) :]
     results: list[tuple[float, Cost]] = []
     for i in range(len(tries)):
         results += [(logp, costs[i] if nth == 0 else Cost()) for nth, logp in enumerate(scores[i])]
@@ -56,24 +56,23 @@ def score_packed(model: Any, rows: Sequence[Row], temperature: float, max_tokens
 
 
 def _pack(model: Any, rows: Sequence[Row], max_tokens: int) -> list[Trie]:
-    """Rows in their order into tries. One joins while that is cheaper than standing alone, and there is room.
+    """Rows in their order into tries. A row joins the trie before it if they share tokens and there is room.
 
-    A node costs about 6 `hidden_size` units in the layers' products, and one for every node beside it in attention,
-    masked or not.
+    With masks, attention costs one unit for every pair of nodes, and the layers' products about `c = 6 hidden_size` for
+    every node. The cost of a row is then least if a trie that begins with a row of C tokens grows by sqrt(C (c + C)).
     """
     node_cost = 6 * getattr(model.config.get_text_config(), "hidden_size", 1024)
     tries: list[Trie] = []
+    room = 0.0
     for row in rows:
-        alone = len(row.input_ids) - 1
-        if tries:
-            size = len(tries[-1])
-            extra = alone - tries[-1].shared(row)
-            together = extra * node_cost + (size + extra) ** 2 - size**2
-            if size + extra <= max_tokens and together <= alone * node_cost + alone**2:
-                tries[-1].add(row)
-                continue
-        tries.append(Trie())
+        size = len(row.input_ids) - 1
+        extra = size - tries[-1].shared(row) if tries else size
+        if extra == size or extra > room:
+            tries.append(Trie())
+            room = min(math.sqrt(size * (node_cost + size)), max_tokens - size) + size
+            extra = size
         tries[-1].add(row)
+        room -= extra
     return tries
 
 
