@@ -1,26 +1,32 @@
 """From a rollout to its spans and answer, as token ranges: found in the text, or given by the caller."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from transformers import PreTrainedTokenizerBase
 
-from spancredit.config import CreditConfig
 from spancredit.errors import RolloutError
 from spancredit.text.align import AlignedText, align
 from spancredit.text.answers import locate_answer
-from spancredit.text.segment import segment
+from spancredit.text.segment import SpanLimits, segment
 from spancredit.types import Rollout, Span
 
 Ranges = Sequence[tuple[int, int] | Span]
 FIND: Final = "find"
 
 
+class TextSettings(SpanLimits, Protocol):
+    """The part of `CreditConfig` that decides where spans and answer are."""
+
+    @property
+    def answer_pattern(self) -> str | None: ...
+
+
 def locate_reasoning(
     index: int,
     rollout: Rollout,
     tokenizer: PreTrainedTokenizerBase | None,
-    config: CreditConfig,
+    settings: TextSettings,
     spans: Ranges | str = FIND,
     answer: tuple[int, int] | Span | str | None = FIND,
 ) -> tuple[list[Span], Span | None]:
@@ -33,7 +39,7 @@ def locate_reasoning(
     aligned = align(tokenizer, rollout.completion_ids) if tokenizer is not None else None
     reasoning_end = None
     if answer == FIND and aligned is not None:
-        match = locate_answer(aligned.plain, config.answer_pattern)
+        match = locate_answer(aligned.plain, settings.answer_pattern)
         first, last = aligned.tokens_of(match.start, match.end) if match else (0, 0)
         found = _span(aligned, first, last, "answer") if first < last else None
         reasoning_end = match.reasoning_end if match else None
@@ -46,7 +52,7 @@ def locate_reasoning(
     assert aligned is not None  # check_own_ranges: without a tokenizer both are given
     if reasoning_end is None:
         reasoning_end = aligned.starts[found.start]
-    return segment(aligned, reasoning_end, config, found.start), found
+    return segment(aligned, reasoning_end, settings, found.start), found
 
 
 def _given(index: int, ranges: Any, limit: int, what: str, aligned: AlignedText | None) -> list[Span]:
