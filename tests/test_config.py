@@ -69,6 +69,12 @@ def test_a_number_out_of_range_is_refused_by_name(name: str, value: float):
         CreditConfig(**{name: value})
 
 
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), "2", None])
+def test_a_number_must_be_a_finite_number(value):
+    with pytest.raises(ConfigError, match=r"boost is .*; expected a number"):
+        CreditConfig(boost=value)
+
+
 @pytest.mark.parametrize(("name", "value"), ON_THE_EDGE)
 def test_a_number_on_the_edge_of_its_range_is_taken(name: str, value: float):
     assert getattr(CreditConfig(**{name: value}), name) == value

@@ -74,7 +74,7 @@ def explain(
     """
     from spancredit.commands.explain import explain as run
     from spancredit.config import CreditConfig
-    from spancredit.report.terminal import show
+    from spancredit.report.terminal import save_svg, show
 
     config = CreditConfig(
         segmenter=segmenter,  # type: ignore[arg-type]
@@ -89,10 +89,9 @@ def explain(
     if as_json:
         typer.echo(json.dumps(record, ensure_ascii=False, indent=2))
         return
-    console = Console(record=svg is not None, width=110 if svg else None)
-    show(record, console)
+    show(record)
     if svg is not None:
-        console.save_svg(str(svg), title="spancredit explain")
+        save_svg(record, svg, title="spancredit explain")
 
 
 def _default_prompt(seed: int) -> str:

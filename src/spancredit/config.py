@@ -1,5 +1,6 @@
 """CreditConfig: what to measure and how to turn it into weights. Every default is the vetted setting."""
 
+import math
 import re
 from dataclasses import dataclass, field, fields
 from typing import Any, get_args
@@ -9,6 +10,12 @@ from spancredit.counterfactual.scorers import ScorerName
 from spancredit.errors import ConfigError, UnknownNameError
 from spancredit.text.segment import Segmenter
 from spancredit.weighting import Mode
+
+BOUNDS = {
+    **dict.fromkeys(("boost", "min_weight", "answer_weight", "noise_floor"), ("at least", 0)),
+    **dict.fromkeys(("max_spans", "max_span_tokens", "window_tokens", "max_tokens_per_forward"), ("at least", 1)),
+    **dict.fromkeys(("temperature", "full_scale"), ("more than", 0)),
+}
 
 
 def _setting(default: Any, help: str) -> Any:
@@ -73,14 +80,11 @@ class CreditConfig:
             known = get_args(next(f.type for f in fields(self) if f.name == name))
             if getattr(self, name) not in known:
                 raise UnknownNameError(name, getattr(self, name), known)
-        bounds = {"min_weight": 0, "answer_weight": 0, "noise_floor": 0, "max_spans": 1, "max_span_tokens": 1}
-        bounds |= {"window_tokens": 1, "max_tokens_per_forward": 1}
-        for name, least in bounds.items():
-            if not getattr(self, name) >= least:
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected at least {least}.")
-        for name in ("temperature", "full_scale"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}; expected more than 0.")
+        for name, (relation, bound) in BOUNDS.items():
+            value = getattr(self, name)
+            number = isinstance(value, (int, float)) and math.isfinite(value)
+            if not number or value < bound or (relation == "more than" and value == bound):
+                raise ConfigError(f"{name} is {value!r}; expected a number, {relation} {bound}.")
         if not self.boost >= self.min_weight:
             raise ConfigError(f"boost is {self.boost}; expected at least min_weight, which is {self.min_weight}.")
         if self.answer_pattern is not None:

@@ -1,8 +1,12 @@
 """A record in the terminal: the completion coloured by credit, and a table of its spans."""
 
+import io
 import math
+import re
+from pathlib import Path
 from typing import Any
 
+from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console, Group, RenderableType
 from rich.style import Style
 from rich.table import Table
@@ -64,6 +68,15 @@ def legend() -> Text:
         red, green, blue = colour(weight)
         text.append(f" {weight:.2f} ", Style(color="white", bgcolor=f"rgb({red},{green},{blue})"))
     return text
+
+
+def save_svg(record: dict[str, Any], path: Path, title: str) -> None:
+    """The same as a picture, which loads nothing from elsewhere: the font is the viewer's own."""
+    console = Console(record=True, width=110, file=io.StringIO(), force_terminal=True, color_system="truecolor")
+    show(record, console)
+    console.save_svg(
+        str(path), title=title, code_format=re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.S)
+    )
 
 
 def show(record: dict[str, Any], console: Console | None = None) -> None:
