@@ -71,7 +71,7 @@ def test_a_number_out_of_range_is_refused_by_name(name: str, value: float):
 
 @pytest.mark.parametrize("value", [float("inf"), float("nan"), "2", None])
 def test_a_number_must_be_a_finite_number(value):
-    with pytest.raises(ConfigError, match=r"boost is .*; expected a number"):
+    with pytest.raises(ConfigError, match=r"boost is .*; expected at least 0"):
         CreditConfig(boost=value)
 
 

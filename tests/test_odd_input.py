@@ -102,7 +102,7 @@ def test_a_sequence_over_the_model_limit_is_neutral_and_one_at_the_limit_is_scor
     size = len(chat(TEXT).prompt_ids) + len(TEXT)
     over, at = (read(chat(TEXT), model=random_toy(max_position_embeddings=limit)) for limit in (size - 1, size))
     assert (over.reason, over.cost) == ("over_model_limit", sc.Cost())
-    assert at.cost.forwards == 1
+    assert at.cost.forwards >= 1
 
 
 def test_no_rollout_gives_no_credit():

@@ -84,7 +84,7 @@ class CreditConfig:
             value = getattr(self, name)
             number = isinstance(value, (int, float)) and math.isfinite(value)
             if not number or value < bound or (relation == "more than" and value == bound):
-                raise ConfigError(f"{name} is {value!r}; expected a number, {relation} {bound}.")
+                raise ConfigError(f"{name} is {value!r}; expected {relation} {bound}.")
         if not self.boost >= self.min_weight:
             raise ConfigError(f"boost is {self.boost}; expected at least min_weight, which is {self.min_weight}.")
         if self.answer_pattern is not None:

@@ -4,7 +4,7 @@ completion ids -> text -> spans -> counterfactuals -> answer log-probs -> drops 
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from spancredit.config import CreditConfig
 from spancredit.counterfactual.forward import eval_mode
 from spancredit.counterfactual.interventions import Row, clean_row, intervene, replacement_ids
-from spancredit.counterfactual.scorers import SCORERS
+from spancredit.counterfactual.scorers import Scores, score_rows
 from spancredit.text.locate import FIND, Ranges, locate_reasoning
 from spancredit.types import Cost, Credit, Rollout, Span, SpanCredit
 from spancredit.validation import ModelFacts, check_own_ranges, check_replacement, check_rollout
@@ -59,10 +59,13 @@ def assign_credit(
         reason = _reason_to_skip(rollout, config, facts)
         own = FIND if spans is None else spans[i], FIND if answers is None else answers[i]
         plans.append(Plan(reason=reason) if reason else _plan(i, rollout, tokenizer, config, replacement, *own))
-    rows = [row for plan in plans for row in plan.rows]
+    jobs = [plan.rows for plan in plans if plan.rows]
     with eval_mode(model):
-        scores = iter(SCORERS[config.scorer](model, rows, config.temperature, config.max_tokens_per_forward))
-    return [_credit(rollout, plan, scores, config) for rollout, plan in zip(rollouts, plans, strict=True)]
+        scores = iter(score_rows(model, jobs, config.scorer, config.temperature, config.max_tokens_per_forward))
+    return [
+        _credit(rollout, plan, next(scores) if plan.rows else [], config)
+        for rollout, plan in zip(rollouts, plans, strict=True)
+    ]
 
 
 @dataclass(frozen=True)
@@ -107,13 +110,12 @@ def _plan(
     return Plan(answer=answer, spans=tuple(found), rows=(clean, *masked))
 
 
-def _credit(rollout: Rollout, plan: Plan, scores: Iterator[tuple[float, Cost]], config: CreditConfig) -> Credit:
+def _credit(rollout: Rollout, plan: Plan, scores: Scores, config: CreditConfig) -> Credit:
     size = len(rollout.completion_ids)
     if plan.reason is not None or plan.answer is None:
         return Credit(torch.ones(size), answer=plan.answer, reason=plan.reason)
-    results = [next(scores) for _ in plan.rows]
-    cost = sum((cost for _, cost in results), Cost())
-    clean_logp, *masked_logps_K = [logp for logp, _ in results]
+    cost = sum((cost for _, cost in scores), Cost())
+    clean_logp, *masked_logps_K = [logp for logp, _ in scores]
     drops_K = [clean_logp - masked for masked in masked_logps_K]
     if not all(map(math.isfinite, [clean_logp, *drops_K])):
         return Credit(torch.ones(size), answer=plan.answer, reason="non_finite", cost=cost)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from transformers import PreTrainedModel
 
 from spancredit.counterfactual.interventions import Row
 from spancredit.errors import ModelError
@@ -43,6 +44,11 @@ def answer_logps(model: Any, rows: Sequence[Row], temperature: float) -> list[fl
     if not bool(mask_BL.all()):
         if not accepts(model, "attention_mask"):
             raise ModelError(f"hiding a span needs a model that takes attention_mask; {type(model).__name__} does not.")
+        if isinstance(model, PreTrainedModel) and not accepts(model, "position_ids"):
+            raise ModelError(
+                f"hiding a span would move the positions after it: {type(model).__name__} takes no position_ids; "
+                "use intervention 'pad', 'delete' or 'filler'."
+            )
         options |= {"attention_mask": mask_BL.to(device), "position_ids": positions_BL.to(device)}
     inputs |= {name: value for name, value in options.items() if accepts(model, name)}
     logits_BAV = model(**inputs).logits[:, -keep:-1]

@@ -27,6 +27,8 @@ def why_not(model: Any) -> str | None:
         return f"its attention implementation is {attention!r}, not one of {', '.join(PACKABLE)}"
     if not accepts(model, "position_ids"):
         return "it takes no position_ids"
+    if getattr(model.config, "alibi", False):
+        return "it adds position to attention by ALiBi"
     odd = set(getattr(model.config.get_text_config(), "layer_types", None) or ()) - LAYER_TYPES
     return f"it has layers of type {', '.join(sorted(odd))}" if odd else None
 
@@ -77,29 +79,34 @@ def _pack(model: Any, rows: Sequence[Row], max_tokens: int) -> list[Trie]:
 
 
 def _forward(model: Any, tries: Sequence[Trie], temperature: float) -> list[list[float]]:
-    """For each trie the answer log-probability of each of its rows: one forward."""
+    """For each trie the answer log-probability of each of its rows: one forward.
+
+    Masks and positions are explicit, so the order of nodes is free: those that predict stand last, and logits are
+    computed for them alone.
+    """
     parameter = next(model.parameters())
-    width = max(map(len, tries))
+    width, keep = max(map(len, tries)), max(len(trie.predicting()) for trie in tries)
     ids_BL = torch.zeros(len(tries), width, dtype=torch.long)
     positions_BL = torch.zeros_like(ids_BL)
     seen_BLL = torch.eye(width, dtype=torch.bool).repeat(len(tries), 1, 1)
     for b, trie in enumerate(tries):
-        ids_BL[b, : len(trie)] = torch.tensor(trie.tokens)
-        positions_BL[b, : len(trie)] = torch.tensor(trie.positions)
-        seen_BLL[b, : len(trie), : len(trie)] = trie.ancestors()
-    outputs = model(
+        order, pads = trie.order(), width - len(trie)
+        ids_BL[b, pads:] = torch.tensor(trie.tokens)[order]
+        positions_BL[b, pads:] = torch.tensor(trie.positions)[order]
+        seen_BLL[b, pads:, pads:] = trie.ancestors()[order][:, order]
+    logits_BNV = model(
         input_ids=ids_BL.to(parameter.device),
         position_ids=positions_BL.to(parameter.device),
         attention_mask=_masks(model, seen_BLL, positions_BL),
         use_cache=False,
-        logits_to_keep=torch.tensor(nodes := sorted({n for trie in tries for path, _ in trie.rows for n in path})),
-    )
-    place = {node: i for i, node in enumerate(nodes)}
+        logits_to_keep=keep,
+    ).logits[:, -keep:]
     logps = []
     for b, trie in enumerate(tries):
-        predicting = torch.tensor([place[n] for path, _ in trie.rows for n in path], device=parameter.device)
-        targets = torch.tensor([t for _, answer in trie.rows for t in answer], device=parameter.device)
-        logps_A = token_logps(outputs.logits[b, predicting], targets, temperature).cpu()
+        place = {node: keep - len(trie.predicting()) + i for i, node in enumerate(trie.predicting())}
+        kept = torch.tensor([place[node] for path, _ in trie.rows for node in path], device=parameter.device)
+        targets = torch.tensor([token for _, answer in trie.rows for token in answer], device=parameter.device)
+        logps_A = token_logps(logits_BNV[b, kept], targets, temperature).cpu()
         logps.append([float(part.sum()) for part in logps_A.split([len(path) for path, _ in trie.rows])])
     return logps
 
@@ -110,8 +117,9 @@ def _masks(model: Any, seen_BLL: torch.Tensor, positions_BL: torch.Tensor) -> An
     config = model.config.get_text_config()
     types = set(getattr(config, "layer_types", None) or ())
     window = getattr(config, "sliding_window", None)
-    distance_BLL = positions_BL[:, :, None] - positions_BL[:, None, :]
-    near_BLL = seen_BLL & (distance_BLL < window) if window else seen_BLL
+    near_BLL = seen_BLL
+    if window:
+        near_BLL = seen_BLL & (positions_BL[:, :, None] - positions_BL[:, None, :] < window)
 
     def mask_of(mask_BLL: torch.Tensor) -> torch.Tensor:
         mask_B1LL = mask_BLL[:, None].to(parameter.device)

@@ -3,18 +3,20 @@
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import groupby
 from typing import Any, Literal, Protocol
+from weakref import WeakKeyDictionary
 
 import torch
 
-from spancredit.counterfactual.forward import accepts, answer_logps, eval_mode
+from spancredit.counterfactual.forward import accepts, answer_logps
 from spancredit.counterfactual.interventions import Row
 from spancredit.counterfactual.packed import outruns_window, score_packed, why_not
 from spancredit.errors import ModelError
 from spancredit.types import Cost
 
+# Nats, for a log-probability of 1 nat and in proportion for larger ones.
+TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.02}
 ScorerName = Literal["packed", "batched", "sequential"]
 Scores = list[tuple[float, Cost]]  # for each row: log-probability of the answer in nats, and what it took
 
@@ -67,34 +69,46 @@ def packed(model: Any, rows: Sequence[Row], temperature: float, max_tokens: int)
 SCORERS: dict[str, Scorer] = {"packed": packed, "batched": batched, "sequential": sequential}
 
 
-def self_check(model: Any, row: Row, scorer: Scorer, temperature: float, max_tokens: int) -> None:
-    """Compare a scorer with the definition on one row, on a copy that parts from it half-way, and on a shorter one.
+def score_rows(
+    model: Any, jobs: Sequence[Sequence[Row]], scorer: str, temperature: float, max_tokens: int
+) -> list[Scores]:
+    """Scores of every job's rows, a job being a rollout's clean row and its counterfactuals.
 
-    They share a forward whatever `max_tokens` is, so that padding and packing are put to the test. A row that the
-    definition gives no finite number is not compared.
+    The first time that a model is scored, and the first time several jobs share its forwards, the shortest and the
+    longest are scored by the definition too (the clean row, the first and the last counterfactual), at their cost.
 
     Raises:
-        ModelError: if they differ by more than rounding in the dtype of the computation can.
+        ModelError: if the two differ by more than rounding in the dtype of the computation can.
     """
-    ids, width = row.input_ids, len(row.input_ids)
-    middle = (width - row.answer_size) // 2
-    rows = [
-        row,
-        replace(row, input_ids=(*ids[:middle], ids[-1], *ids[middle + 1 :])),
-        replace(row, input_ids=ids[middle:]),
-    ]
-    with eval_mode(model):
-        scores = scorer(model, rows, temperature, max(max_tokens, 3 * width))
-        definition = sequential(model, rows, temperature, max_tokens)
-    dtype = _compute_dtype(model)
-    for (got, _), (expected, _) in zip(scores, definition, strict=True):
-        tolerance = {torch.float64: 1e-8, torch.float32: 1e-3}.get(dtype, 0.05 * max(1.0, abs(expected)))
+    flat = SCORERS[scorer](model, [row for job in jobs for row in job], temperature, max_tokens)
+    remaining = iter(flat)
+    scores = [[next(remaining) for _ in job] for job in jobs]
+    kind = (scorer, len(jobs) > 1, any(row.hidden for job in jobs for row in job))
+    if jobs and scorer != "sequential" and kind not in CHECKED.setdefault(model, set()):
+        order = sorted(range(len(jobs)), key=lambda i: len(jobs[i][0].input_ids))
+        checked = [_check(model, jobs[i], scores[i], scorer, temperature) for i in {order[0], order[-1]}]
+        if all(checked):
+            CHECKED[model].add(kind)
+    return scores
+
+
+CHECKED: WeakKeyDictionary[Any, set[tuple[str, bool, bool]]] = WeakKeyDictionary()
+
+
+def _check(model: Any, job: Sequence[Row], scores: Scores, scorer: str, temperature: float) -> bool:
+    """Hold a job's scores to the definition; False if the definition gives no finite number to hold them to."""
+    chosen = sorted({0, min(1, len(job) - 1), len(job) - 1})
+    definition = sequential(model, [job[i] for i in chosen], temperature, 0)
+    for i, (expected, cost) in zip(chosen, definition, strict=True):
+        got = scores[i][0]
+        scores[i] = got, scores[i][1] + cost
+        tolerance = TOLERANCE[_compute_dtype(model)] * max(1.0, abs(expected))
         if math.isfinite(expected) and not abs(got - expected) <= tolerance:
             raise ModelError(
-                f"self-check failed: this scorer gives the answer {got:.6f} nats, the sequential scorer "
-                f"{expected:.6f}, expected at most {tolerance:g} apart in {dtype}; {type(model).__name__} needs "
-                "scorer='sequential'."
+                f"self-check failed: {scorer} gives the answer {got:.6f} nats, sequential {expected:.6f}, expected at "
+                f"most {tolerance:g} apart; {type(model).__name__} needs scorer='sequential'."
             )
+    return all(math.isfinite(expected) for expected, _ in definition)
 
 
 def _compute_dtype(model: Any) -> torch.dtype:

@@ -69,6 +69,15 @@ class Trie:
         self.parents.append(parent)
         return len(self.tokens) - 1
 
+    def predicting(self) -> list[int]:
+        """The nodes whose next token is scored."""
+        return sorted({node for path, _ in self.rows for node in path})
+
+    def order(self) -> list[int]:
+        """All nodes, those that predict last."""
+        last = self.predicting()
+        return sorted(set(range(len(self))) - set(last)) + last
+
     def ancestors(self) -> torch.Tensor:
         """bool `(N, N)`: which nodes each node may attend to, itself among them."""
         seen = np.eye(len(self.tokens), dtype=bool)

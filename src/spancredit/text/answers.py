@@ -18,6 +18,7 @@ class AnswerMatch:
     end: int
 
 
+LONGEST_MARKER = 40  # characters; what a pattern matches further before its group is reasoning
 CURRENCY = "$€£¥₹"
 NUMBER = (
     rf"(?:[-+\u2212](?:\\?[{CURRENCY}])?)?(?:\d{{1,3}}(?:,\d{{3}})+|\d+)?(?:\.\d+|(?<=\d))(?:\s?/\s?\d+)?(?!,?\d|\.\d)"
@@ -36,6 +37,7 @@ WORDED = re.compile(
     r"\b(?:the\s)?(?:final\s)?answer(?:\sis)?\s{0,2}(?:\*\*)?(?::|=|(?<=\sis)|(?<=\sis\s))(?=([^\n]{0,200}))",
     re.IGNORECASE,
 )
+LIST_ITEM = re.compile(r"[.)]\s+\S")
 CHOICE = re.compile(r"[\s*_]*(\(?[A-E]\)?)(?![\w'])")
 BOX_OR_BRACE = re.compile(r"\\boxed\s*\{|\\.|[{}]", re.DOTALL)
 
@@ -55,7 +57,8 @@ def _by_pattern(text: str, pattern: str) -> AnswerMatch | None:
     group: str | int = "answer" if "answer" in match.groupdict() else min(1, len(match.groups()))
     if not match.group(group):
         return None
-    return AnswerMatch(match.start(), *match.span(group))
+    start = match.start(group)
+    return AnswerMatch(match.start() if start - match.start() <= LONGEST_MARKER else start, *match.span(group))
 
 
 def _tags(text: str) -> list[AnswerMatch]:
@@ -63,12 +66,14 @@ def _tags(text: str) -> list[AnswerMatch]:
 
 
 def _hashes(text: str) -> list[AnswerMatch]:
-    """The number after the hashes; anything else only on the last line, since before other text it is a heading."""
+    """A number with its unit after the hashes; anything else only on the last line, for elsewhere it is a heading."""
     found, last = [], len(text.rstrip())
     for m in HASHES.finditer(text):
-        if value := LEADING_VALUE.match(text, *m.span(1)):
-            found.append(AnswerMatch(m.start(), *value.span(1)))
-        elif m.end() >= last and (line := _stripped(text, m.start(), *m.span(1))):
+        line = _delimited(text, m.start(), *m.span(1))
+        value = LEADING_VALUE.match(text, *m.span(1))
+        number = value is not None and line is not None and value.span(1) == (line.start, line.end)
+        numbered = value is not None and LIST_ITEM.match(text, value.end(1), m.end())
+        if line is not None and not numbered and (number or m.end() >= last):
             found.append(line)
     return found
 

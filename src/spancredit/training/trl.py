@@ -8,10 +8,9 @@ from typing import Any
 import torch
 from accelerate.utils import gather_object
 from transformers import ProcessorMixin, TrainerCallback
+from transformers.integrations import is_deepspeed_zero3_enabled
 from trl import GRPOTrainer
 
-from spancredit.counterfactual.interventions import clean_row
-from spancredit.counterfactual.scorers import SCORERS, self_check
 from spancredit.credit import assign_credit
 from spancredit.errors import TrainerError
 from spancredit.training.config import CreditGRPOConfig
@@ -38,8 +37,11 @@ class CreditGRPOTrainer(GRPOTrainer):
     measured once for each generation batch, before it is shuffled and split, so it holds across inner epochs and
     micro-batches of any size.
 
+    `on_credit` is given on every rank or on none; it is called on the main process.
+
     Raises:
-        TrainerError: at start, if `args` is no `CreditGRPOConfig` or a setting cannot carry per-token advantages.
+        TrainerError: at start, if `args` is no `CreditGRPOConfig`, a setting cannot carry per-token
+            advantages, or the policy is sharded or reads images.
     """
 
     def __init__(
@@ -56,9 +58,10 @@ class CreditGRPOTrainer(GRPOTrainer):
         super().__init__(model, reward_funcs, args or CreditGRPOConfig(), *positional, **named)
         if isinstance(self.processing_class, ProcessorMixin) and self.args.credit.mode != "uniform":
             raise TrainerError("the policy reads images; expected a text-only policy, since spans are scored from ids.")
+        if self.args.credit.mode != "uniform" and (self.is_fsdp_enabled or is_deepspeed_zero3_enabled()):
+            raise TrainerError("the policy is sharded (FSDP or ZeRO-3); expected whole weights on every rank, for now.")
         self._on_credit = on_credit
         self._credit_seconds = 0.0
-        self._credit_checked = False
         self.add_callback(_TimeShare(self))
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -70,23 +73,11 @@ class CreditGRPOTrainer(GRPOTrainer):
         rollouts = _rollouts(output)
         with self.accelerator.autocast():
             credits = assign_credit(self.model, self._tokenizer, rollouts, config)
-            self._check_scorer_once(rollouts, credits)
         if config.mode != "uniform":
             output = {**output, "advantages": output["advantages"][:, None] * _pad_weights(credits, output)}
         self._credit_seconds += time.perf_counter() - started
         self._report(rollouts, credits, output)
         return output
-
-    def _check_scorer_once(self, rollouts: list[Rollout], credits: list[Credit]) -> None:
-        """Hold the scorer to the definition on the first rollout that it scored."""
-        config = self.args.credit
-        for rollout, credit in zip(rollouts, credits, strict=True):
-            if self._credit_checked or config.scorer == "sequential":
-                return
-            if credit.answer is not None and credit.cost.forwards:
-                row = clean_row(rollout, credit.answer)
-                self_check(self.model, row, SCORERS[config.scorer], config.temperature, config.max_tokens_per_forward)
-                self._credit_checked = True
 
     def _report(self, rollouts: list[Rollout], credits: list[Credit], output: dict[str, Any]) -> None:
         """Metrics over all ranks, the advantages that the loss will use, and the observer."""
@@ -104,8 +95,10 @@ class CreditGRPOTrainer(GRPOTrainer):
                 logged.pop()
             logged.extend(used)
 
+        if self._on_credit is None:
+            return
         everything = gather_object(list(zip(rollouts, credits, strict=True)))
-        if self._on_credit is not None and self.accelerator.is_main_process:
+        if self.accelerator.is_main_process:
             rewards = self._logged_rewards(len(everything))
             self._on_credit(
                 CreditBatch(self.state.global_step, [r for r, _ in everything], rewards, [c for _, c in everything])
@@ -127,7 +120,8 @@ class _TimeShare(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         metrics = self.trainer._metrics["train"]
         metrics["credit/seconds"].append(self.trainer._credit_seconds)
-        metrics["credit/time_share"].append(self.trainer._credit_seconds / metrics["step_time"][-1])
+        if metrics["step_time"]:  # empty where another callback has just logged
+            metrics["credit/time_share"].append(self.trainer._credit_seconds / metrics["step_time"][-1])
         self.trainer._credit_seconds = 0.0
 
 
