@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
@@ -13,7 +15,7 @@ from transformers import AutoModelForCausalLM
 
 import spancredit as sc
 from spancredit.commands.train import train
-from spancredit.commands.train_arguments import parse
+from spancredit.commands.train_arguments import parse, read_request
 from spancredit.report.records import read_lines
 
 SMALL = [
@@ -48,6 +50,7 @@ def test_train_leaves_a_complete_run_folder(finished):
     assert {"torch", "trl", "spancredit", "python"} <= set(facts["versions"])
     config = json.loads((path / "config.json").read_text())
     assert (config["credit_mode"], config["seed"], config["epsilon_high"]) == ("counterfactual", 0, 0.28)
+    assert (config["difficulty"], config["model_name_or_path"]) == ("easy", "bundled")
     assert (path / "curve.png").read_bytes().startswith(b"\x89PNG")
     AutoModelForCausalLM.from_pretrained(path / "model")
     assert "held-out accuracy before" in shown
@@ -88,18 +91,56 @@ def _timeless(row):
     }
 
 
+@pytest.mark.slow
+def test_resuming_a_finished_run_trains_no_further(finished, tmp_path):
+    whole, _ = finished
+    copy = shutil.copytree(whole, tmp_path / "copy")
+    shutil.rmtree(copy / "model")
+    result = spancredit("train", "--resume", "--output-dir", str(copy))
+    assert result.returncode == 0, result.stderr
+    expected, got = (load_file(path / "model" / "model.safetensors") for path in (whole, copy))
+    assert all(bool((expected[name] == got[name]).all()) for name in expected)
+    for lines in ("metrics.jsonl", "held_out.jsonl"):
+        assert (copy / lines).read_text() == (whole / lines).read_text()
+
+
+def own_yaml(tmp_path, text):
+    path = tmp_path / "own.yaml"
+    path.write_text(text)
+    return path
+
+
 def test_flags_win_over_yaml_and_yaml_over_the_recipe(tmp_path):
-    (tmp_path / "own.yaml").write_text("learning_rate: 5.0e-5\nmax_steps: 7\ncredit_boost: 3.0\n")
-    task, arguments, model = parse(["--config", str(tmp_path / "own.yaml"), "--max_steps", "9"])
-    assert (arguments.learning_rate, arguments.max_steps, arguments.credit.boost) == (5e-5, 9, 3.0)
+    yaml = own_yaml(tmp_path, "learning_rate: 1.0e-3\nmax_steps: 7\ncredit_boost: 3.0\n")
+    task, arguments, model = parse(yaml, ["--max_steps", "9"])
+    assert (arguments.learning_rate, arguments.max_steps, arguments.credit.boost) == (1e-3, 9, 3.0)
     assert (arguments.epsilon_high, arguments.beta, model.model_name_or_path) == (0.28, 0.0, "bundled")
-    assert task.task == "wordproblems"
+    assert task.difficulty == "easy"
 
 
-def test_another_model_starts_from_trls_defaults_not_from_the_recipe():
-    _, arguments, _ = parse(["--model_name_or_path", "some/model", "--bf16", "false"])
-    assert arguments.learning_rate == 1e-6
-    assert arguments.max_steps == -1
+@pytest.mark.parametrize("flags", [["--model_name_or_path", "a"], ["--model-name-or-path=a"]])
+def test_another_model_starts_from_trls_defaults_not_from_the_recipe(flags):
+    _, arguments, _ = parse(None, [*flags, "--bf16", "false"])
+    assert (arguments.learning_rate, arguments.max_steps) == (1e-6, -1)
+
+
+def test_the_bundled_policy_has_its_recipe_however_it_is_named(tmp_path):
+    _, arguments, _ = parse(own_yaml(tmp_path, "model_name_or_path: bundled\n"), [])
+    assert arguments.max_steps == 60
+
+
+@pytest.mark.parametrize("flags", [["--output_dir", "x"], ["--output-dir", "x"], ["--output_dir=x"]])
+def test_the_run_folder_is_read_in_every_spelling(flags, tmp_path):
+    assert read_request([*flags, "--seed", "1"]).output_dir == Path("x")
+    assert read_request([*flags, "--seed", "1"]).flags == ["--seed", "1"]
+    yaml = own_yaml(tmp_path, "output_dir: y\n")
+    assert read_request([f"--config={yaml}"]).output_dir == Path("y")
+
+
+@pytest.mark.parametrize("more", [["--seed", "1"], ["--config", "x.yaml"]])
+def test_a_resumed_run_takes_no_other_settings(more):
+    with pytest.raises(sc.ConfigError, match="with its own settings; got"):
+        read_request(["--resume", *more])
 
 
 @pytest.mark.parametrize(
@@ -111,23 +152,45 @@ def test_another_model_starts_from_trls_defaults_not_from_the_recipe():
     ],
 )
 def test_a_wrong_yaml_is_named(tmp_path, yaml, said):
-    (tmp_path / "own.yaml").write_text(yaml)
     with pytest.raises(sc.ConfigError, match=said):
-        parse(["--config", str(tmp_path / "own.yaml")])
+        parse(own_yaml(tmp_path, yaml), [])
 
 
-def test_a_missing_yaml_or_an_unknown_flag_is_named():
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--no_such_flag", "1"], "--no_such_flag"),
+        (["--max_steps", "abc"], "invalid int value: 'abc'"),
+        (["--difficulty", "eazy"], "unknown difficulty 'eazy'; expected one of .*Did you mean 'easy'"),
+        (["--held_out_problems", "0"], "held_out_problems is 0; expected at least 1"),
+        (["--credit_mode", "direct"], "direct"),
+        (["--credit_boost", "0.1"], "boost is 0.1; expected at least min_weight"),
+    ],
+)
+def test_a_wrong_flag_is_named(flags, said):
+    with pytest.raises(sc.SpanCreditError, match=said):
+        parse(None, flags)
+
+
+def test_a_missing_yaml_is_named():
     with pytest.raises(sc.ConfigError, match="expected a YAML file"):
-        parse(["--config", "nowhere.yaml"])
-    with pytest.raises(sc.ConfigError, match="--no_such_flag"):
-        parse(["--no_such_flag", "1"])
+        read_request(["--config", "nowhere.yaml"])
 
 
-def test_saving_between_two_uses_of_a_batch_is_refused(tmp_path):
-    with pytest.raises(sc.ConfigError, match="expected a multiple of 2"):
-        train(["--num_iterations", "2", "--save_steps", "3", "--output_dir", str(tmp_path)])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--num_iterations", "2", "--save_steps", "3"],
+        ["--steps_per_generation", "3", "--gradient_accumulation_steps", "2", "--save_steps", "1"],
+    ],
+)
+def test_saving_between_two_uses_of_a_batch_is_refused(tmp_path, flags):
+    with pytest.raises(sc.ConfigError, match=r"in the middle of the \d uses"):
+        train([*flags, "--output_dir", str(tmp_path / "run")])
+    assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_model_that_does_not_exist_is_one_sentence_and_leaves_no_run(tmp_path):
     command = ["train", "--model_name_or_path", str(tmp_path / "nothing"), "--bf16", "false", "--use_cpu", "true"]
     for _ in range(2):
@@ -137,6 +200,7 @@ def test_a_model_that_does_not_exist_is_one_sentence_and_leaves_no_run(tmp_path)
         assert "Traceback" not in result.stderr
 
 
+@pytest.mark.slow
 def test_explain_prints_a_record_as_json():
     completion = " Ana now has 2 + 3 = 5 eggs.\n#### 5"
     result = spancredit("explain", "Question: Ana has 2 eggs. Then Ana finds 3 more.\nSolution:", completion, "--json")
@@ -146,6 +210,7 @@ def test_explain_prints_a_record_as_json():
     assert [span["kind"] for span in record["spans"]] == ["text", "calculation", "text"]
 
 
+@pytest.mark.slow
 def test_explain_samples_reads_files_and_draws_a_picture(tmp_path):
     (tmp_path / "prompt.txt").write_text("Question: Ana has 2 eggs. Then Ana finds 3 more.\nSolution:")
     result = spancredit("explain", f"@{tmp_path}/prompt.txt", "--seed", "1", "--svg", str(tmp_path / "x.svg"))
@@ -154,6 +219,7 @@ def test_explain_samples_reads_files_and_draws_a_picture(tmp_path):
     assert (tmp_path / "x.svg").read_text().startswith("<svg")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

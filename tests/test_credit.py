@@ -139,8 +139,9 @@ def test_uniform_and_zero_advantage_run_no_forward():
 @pytest.mark.parametrize("scorer", ["sequential", "batched", "packed"])
 def test_costs_of_the_credits_add_up_to_what_the_model_saw(scorer):
     model = random_toy()
-    calls = record_calls(model)
     rollouts = [chat(TEXT), chat("none"), chat("1 + 1 = 2\n#### 2")]
+    sc.assign_credit(model, char_tokenizer(), rollouts, sc.CreditConfig(scorer=scorer))  # the self-check, once
+    calls = record_calls(model)
     credits = sc.assign_credit(model, char_tokenizer(), rollouts, sc.CreditConfig(scorer=scorer))
     total = sum((credit.cost for credit in credits), sc.Cost())
     assert (total.tokens, total.forwards) == (sum(call["input_ids"].numel() for call in calls), len(calls))

@@ -77,10 +77,12 @@ def test_a_broken_line_is_named(tmp_path, line, said):
 
 
 def test_a_folder_with_a_run_is_not_overwritten(tmp_path):
-    folder = RunFolder.create(tmp_path / "a", ["--seed", "1"], "max_steps: 3\n")
-    assert folder.arguments() == ["--config", str(tmp_path / "a" / "settings.yaml"), "--seed", "1"]
-    with pytest.raises(sc.RunFolderError, match="already holds a run; continue it with --resume"):
-        RunFolder.create(tmp_path / "a", [], None)
+    (tmp_path / "own.yaml").write_text("max_steps: 3\n")
+    folder = RunFolder.create(tmp_path / "a", ["--seed", "1"], tmp_path / "own.yaml", seed=1)
+    assert folder.request() == (tmp_path / "a" / "settings.yaml", ["--seed", "1"])
+    assert (tmp_path / "a" / "settings.yaml").read_text() == "max_steps: 3\n"
+    with pytest.raises(sc.RunFolderError, match="already holds a run; --resume continues it"):
+        RunFolder.create(tmp_path / "a", [], None, seed=0)
     assert unused(tmp_path / "a") == tmp_path / "a-2"
     assert latest(tmp_path) == tmp_path / "a"
 
@@ -93,7 +95,7 @@ def test_a_missing_run_is_named(tmp_path):
 
 
 def test_an_incomplete_checkpoint_is_passed_over(tmp_path):
-    folder = RunFolder.create(tmp_path, [], None)
+    folder = RunFolder.create(tmp_path, [], None, seed=0)
     for step, state in ((10, "{}"), (9, "{}"), (20, '{"glob'), (30, None)):
         (tmp_path / f"checkpoint-{step}").mkdir()
         if state is not None:

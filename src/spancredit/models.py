@@ -1,8 +1,8 @@
 """Load a policy and its tokenizer: the bundled one, a local folder, or a name on the hub."""
 
 from pathlib import Path
+from typing import Any
 
-import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from spancredit.errors import ModelError
@@ -16,20 +16,27 @@ def resolve(name: str) -> str:
     return str(BUNDLED_FOLDER) if name == BUNDLED else name
 
 
-def load_policy(name: str, dtype: str = "auto") -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def load_policy(name: str, **init_arguments: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A causal language model in eval mode with its tokenizer, which pads on the left.
+
+    Args:
+        name: `bundled`, a folder with a saved model, or a name on the hub.
+        init_arguments: For `from_pretrained`; the dtype is that of the saved weights unless one is given.
 
     Raises:
         ModelError: if nothing can be loaded under that name.
     """
     source = resolve(name)
+    if source.startswith((".", "/", "~")) and not Path(source).is_dir():
+        raise ModelError(f"cannot load the model {name!r}: there is no such folder.")
+    hub = {key: init_arguments[key] for key in ("revision", "trust_remote_code") if key in init_arguments}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left")
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
+        tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", **hub)
+        model = AutoModelForCausalLM.from_pretrained(source, **{"dtype": "auto", **init_arguments})
     except (OSError, ValueError) as error:
         first = str(error).strip().splitlines()[0]
         raise ModelError(
             f"cannot load the model {name!r}: expected 'bundled', a folder with a saved model, or a name on a hub "
             f"that can be reached ({first})"
         ) from error
-    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), tokenizer
+    return model.eval(), tokenizer

@@ -26,6 +26,7 @@ def explain(
     if completion is not None and not completion:
         raise RolloutError("the completion is empty; expected its text, or none to have one sampled.")
     model, tokenizer = load_policy(model_name)
+    model.to("cuda" if torch.cuda.is_available() else "cpu")
     if tokenizer.pad_token_id is None and tokenizer.eos_token is not None:
         tokenizer.pad_token = tokenizer.eos_token  # what TRL's trainers do for a tokenizer without one
     prompt_ids = tokenizer(prompt)["input_ids"]

@@ -1,59 +1,103 @@
 """What `spancredit train` takes, as flags or YAML: the task, TRL's GRPOConfig and ModelConfig, and `credit_*`."""
 
+import argparse
 import difflib
-import itertools
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 from trl import ModelConfig, TrlParser
 
-from spancredit.errors import ConfigError
+from spancredit.errors import ConfigError, UnknownNameError
 from spancredit.models import BUNDLED
+from spancredit.tasks.wordproblems import DIFFICULTIES
 from spancredit.training.config import CreditGRPOConfig
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "wordproblems.yaml"
+EXAMPLES = """examples:
+  spancredit train                                        the bundled policy on the embedded task
+  spancredit train --seed 1 --output_dir runs/one
+  spancredit train --config my.yaml --credit_mode uniform --learning_rate 5e-5
+  spancredit train --resume --output_dir runs/one         continues an interrupted run
+  spancredit train --model_name_or_path ./my-model --use_peft true
+"""
 
 
 @dataclass
 class TaskArguments:
-    """The embedded task and what is kept of the run."""
+    """The embedded task `wordproblems`, and what is kept of the run.
 
-    task: str = field(default="wordproblems", metadata={"help": "Task to train on.", "choices": ["wordproblems"]})
-    difficulty: str = field(
-        default="medium", metadata={"help": "Length and noise of the problems: easy, medium, hard, long, noisy."}
-    )
+    Raises:
+        ConfigError: if a count is too small or the difficulty is not one of the known ones.
+    """
+
+    difficulty: str = field(default="medium", metadata={"help": f"Length and noise: {', '.join(DIFFICULTIES)}."})
     train_problems: int = field(default=4000, metadata={"help": "Problems in the training set."})
     held_out_problems: int = field(default=500, metadata={"help": "Problems for held-out accuracy, decoded greedily."})
-    held_out_steps: int = field(
-        default=20, metadata={"help": "Steps between held-out evaluations; 0 for before and after only."}
-    )
-    records_per_step: int = field(
-        default=16, metadata={"help": "Rollouts of each generation batch that go into records.jsonl."}
-    )
-    resume: bool = field(
-        default=False,
-        metadata={"help": "Continue the run in --output_dir, or the latest one, from its last checkpoint."},
-    )
+    held_out_steps: int = field(default=20, metadata={"help": "Steps between held-out evaluations; 0 for none."})
+    records_per_step: int = field(default=16, metadata={"help": "Rollouts of each batch that go into records.jsonl."})
+
+    def __post_init__(self) -> None:
+        if self.difficulty not in DIFFICULTIES:
+            raise UnknownNameError("difficulty", self.difficulty, DIFFICULTIES)
+        for name, least in {
+            "train_problems": 1,
+            "held_out_problems": 1,
+            "held_out_steps": 0,
+            "records_per_step": 0,
+        }.items():
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} is {getattr(self, name)}; expected at least {least}.")
 
 
-Parsed = tuple[TaskArguments, CreditGRPOConfig, ModelConfig]
-CLASSES = (TaskArguments, CreditGRPOConfig, ModelConfig)
+@dataclass(frozen=True)
+class Request:
+    """A command line, read: what decides which settings there are, and the settings.
+
+    Args:
+        resume: Whether a run is to be continued.
+        output_dir: The run folder that was asked for, or None.
+        config: The YAML file that was given, or None.
+        flags: The command line without these three.
+    """
+
+    resume: bool
+    output_dir: Path | None
+    config: Path | None
+    flags: list[str]
 
 
-def parse(argv: list[str]) -> Parsed:
-    """Read flags and YAML (`--config FILE`); flags win. For the bundled policy, its recipe gives the defaults.
+def read_request(argv: list[str]) -> Request:
+    """Take apart a command line; both spellings of a flag (`--output_dir`, `--output-dir`) and `--flag=value` count."""
+    parser = _Parser(prog="spancredit train", add_help=False, allow_abbrev=False)
+    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--output_dir", "--output-dir", type=Path)
+    parser.add_argument("--config", type=Path)
+    known, flags = parser.parse_known_args(argv)
+    if known.resume and (known.config or flags):
+        got = " ".join(map(str, ["--config", known.config] if known.config else flags))
+        raise ConfigError(f"--resume continues a run with its own settings; got {got}, expected at most --output_dir.")
+    settings = read_yaml(known.config) if known.config else {}
+    return Request(known.resume, known.output_dir or _path(settings.get("output_dir")), known.config, flags)
+
+
+def parse(config: Path | None, flags: list[str]) -> tuple[TaskArguments, CreditGRPOConfig, ModelConfig]:
+    """Settings from flags, else from YAML, else (for the bundled policy) from its recipe, else TRL's defaults.
 
     Raises:
         ConfigError: if a key or a value is not what it should be.
     """
-    settings = read_yaml(Path(option(argv, "--config") or "")) if "--config" in argv else {}
-    parser = TrlParser(CLASSES, prog="spancredit train")
-    if "model_name_or_path" not in settings and option(argv, "--model_name_or_path") in (None, BUNDLED):
+    settings = read_yaml(config) if config else {}
+    parser = _Settings((TaskArguments, CreditGRPOConfig, ModelConfig), prog="spancredit train", epilog=EXAMPLES)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    first = _Parser(add_help=False, allow_abbrev=False)
+    first.add_argument("--model_name_or_path", "--model-name-or-path")
+    model = first.parse_known_args(flags)[0].model_name_or_path or settings.get("model_name_or_path") or BUNDLED
+    if model == BUNDLED:
         parser.set_defaults_with_config(model_name_or_path=BUNDLED, **yaml.safe_load(RECIPE.read_text()))
     try:
-        return parser.parse_args_and_config(args=argv)
+        return parser.parse_args_and_config(args=[*flags, *(["--config", str(config)] if config else [])])
     except (ValueError, TypeError) as error:
         raise ConfigError(str(error)) from error
 
@@ -72,7 +116,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is not YAML: {error}") from error
     if not isinstance(settings, dict):
         raise ConfigError(f"{path} holds a {type(settings).__name__}; expected a mapping of settings.")
-    known = {f.name for cls in CLASSES for f in fields(cls)} | {"env"}
+    known = {f.name for cls in (TaskArguments, CreditGRPOConfig, ModelConfig) for f in fields(cls)} | {"env"}
     for key in settings.keys() - known:
         close = difflib.get_close_matches(str(key), known, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else "."
@@ -80,8 +124,18 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return settings
 
 
-def option(argv: list[str], name: str) -> str | None:
-    """The value of `--name value` or `--name=value` on a command line, the last one given."""
-    values = [after for flag, after in itertools.pairwise(argv) if flag == name]
-    values += [flag.partition("=")[2] for flag in argv if flag.startswith(f"{name}=")]
-    return values[-1] if values else None
+def _path(value: Any) -> Path | None:
+    return None if value is None else Path(value)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong as an error of ours, in one sentence, instead of printing every flag there is."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}.")
+
+
+class _Settings(TrlParser):
+    """TRL's parser for flags and YAML, with our errors."""
+
+    error = _Parser.error

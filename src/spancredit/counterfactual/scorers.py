@@ -75,7 +75,8 @@ def score_rows(
     """Scores of every job's rows, a job being a rollout's clean row and its counterfactuals.
 
     The first time that a model is scored, and the first time several jobs share its forwards, the shortest and the
-    longest are scored by the definition too (the clean row, the first and the last counterfactual), at their cost.
+    longest are scored by the definition too (the clean row, the first and the last counterfactual). Costs leave this
+    out, so that they are the same in a run and in one that resumes it.
 
     Raises:
         ModelError: if the two differ by more than rounding in the dtype of the computation can.
@@ -99,9 +100,8 @@ def _check(model: Any, job: Sequence[Row], scores: Scores, scorer: str, temperat
     """Hold a job's scores to the definition; False if the definition gives no finite number to hold them to."""
     chosen = sorted({0, min(1, len(job) - 1), len(job) - 1})
     definition = sequential(model, [job[i] for i in chosen], temperature, 0)
-    for i, (expected, cost) in zip(chosen, definition, strict=True):
+    for i, (expected, _) in zip(chosen, definition, strict=True):
         got = scores[i][0]
-        scores[i] = got, scores[i][1] + cost
         tolerance = TOLERANCE[_compute_dtype(model)] * max(1.0, abs(expected))
         if math.isfinite(expected) and not abs(got - expected) <= tolerance:
             raise ModelError(

@@ -14,15 +14,15 @@ LINE_EVERY = 10
 
 
 class RunProgress:
-    """Show logged metrics and held-out accuracies of a run of `total` steps."""
+    """Show logged metrics and held-out accuracies of a run."""
 
-    def __init__(self, total: int, console: Console | None = None):
-        self.console = console or Console()
+    def __init__(self, console: Console):
+        self.console = console
         self.history: list[dict[str, Any]] = []
         self.accuracies: list[tuple[int, str]] = []
         columns = (TextColumn("step"), MofNCompleteColumn(), BarColumn(), TimeElapsedColumn(), TextColumn("left"))
         self.bar = Progress(*columns, TimeRemainingColumn(), console=self.console)
-        self.task = self.bar.add_task("steps", total=total)
+        self.task = self.bar.add_task("steps", total=None)
         self.live = Live(get_renderable=self._render, console=self.console, refresh_per_second=2, transient=False)
 
     @contextmanager
@@ -32,6 +32,10 @@ class RunProgress:
             return
         with self.live:
             yield self
+
+    def expect(self, total: int) -> None:
+        """Take the number of steps that the run will have."""
+        self.bar.update(self.task, total=total)
 
     def log(self, metrics: dict[str, Any]) -> None:
         """Take one logged step."""

@@ -37,21 +37,23 @@ class RunFolder:
         return self.path / "held_out.jsonl"
 
     @classmethod
-    def create(cls, path: Path, argv: list[str], settings: str | None) -> "RunFolder":
+    def create(cls, path: Path, flags: list[str], settings: Path | None, seed: int) -> "RunFolder":
         """Start a run in a folder that holds none.
+
+        Args:
+            flags, settings: The command line and the YAML file that the run is started with, kept to resume it.
+            seed: Of the run.
 
         Raises:
             RunFolderError: if the folder already holds a run.
         """
         if (path / "run.json").exists():
-            raise RunFolderError(
-                f"{path} already holds a run; continue it with --resume, or give another --output_dir."
-            )
+            raise RunFolderError(f"{path} already holds a run; --resume continues it, another --output_dir starts one.")
         path.mkdir(parents=True, exist_ok=True)
         if settings is not None:
-            (path / "settings.yaml").write_text(settings)
+            (path / "settings.yaml").write_text(settings.read_text())
         versions = {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
-        facts = {"argv": argv, "versions": versions, "machine": platform.platform()}
+        facts = {"flags": flags, "seed": seed, "versions": versions, "machine": platform.platform()}
         (path / "run.json").write_text(json.dumps(facts, indent=2) + "\n")
         return cls(path)
 
@@ -66,16 +68,21 @@ class RunFolder:
             raise RunFolderError(f"{path} holds no run to resume; expected a folder with a run.json.")
         return cls(path)
 
-    def arguments(self) -> list[str]:
-        """The command line that started the run, with its YAML file as it was then."""
-        argv = list(json.loads((self.path / "run.json").read_text())["argv"])
+    def request(self) -> tuple[Path | None, list[str]]:
+        """The YAML file and the flags that the run was started with."""
         settings = self.path / "settings.yaml"
-        return ["--config", str(settings), *argv] if settings.exists() else argv
+        flags = json.loads((self.path / "run.json").read_text())["flags"]
+        return settings if settings.exists() else None, list(flags)
 
     def last_checkpoint(self) -> Path | None:
         """The newest complete checkpoint; the trainer's state is the last file that one writes."""
         complete = [p.parent for p in self.path.glob("checkpoint-*/trainer_state.json") if is_json(p)]
         return max(complete, key=step_of, default=None)
+
+    def trained_to_the_end(self, checkpoint: Path) -> bool:
+        """Whether only what comes after training is missing."""
+        state = json.loads((checkpoint / "trainer_state.json").read_text())
+        return bool(state["global_step"] >= state["max_steps"])
 
     def rewind(self, step: int) -> None:
         """Forget what was written after a step, since the resumed run will write it again."""

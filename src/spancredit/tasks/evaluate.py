@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from scipy.stats import binomtest
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from spancredit.counterfactual.forward import eval_mode
 from spancredit.tasks.wordproblems import Problem, reward
 
 
@@ -31,17 +31,25 @@ class Accuracy:
         return f"{self.mean:.1%} (95 % interval {low:.1%} to {high:.1%}, {self.count} problems)"
 
 
-@torch.no_grad()
 def greedy_accuracy(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     problems: Sequence[Problem],
-    batch_size: int = 250,
     max_new_tokens: int = 160,
+    batch_size: int = 250,
 ) -> Accuracy:
-    """Decode every problem greedily and count exact matches. The model's training mode is left as it was."""
-    was_training = model.training
-    model.eval()
+    """Decode every problem greedily and count exact matches. Every module's mode is left as it was."""
+    with eval_mode(model):
+        return Accuracy(_count_right(model, tokenizer, problems, max_new_tokens, batch_size), len(problems))
+
+
+def _count_right(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    problems: Sequence[Problem],
+    max_new_tokens: int,
+    batch_size: int,
+) -> int:
     right = 0
     for start in range(0, len(problems), batch_size):
         batch = problems[start : start + batch_size]
@@ -56,5 +64,4 @@ def greedy_accuracy(
         )
         completions = tokenizer.batch_decode(output_BL[:, prompts["input_ids"].size(1) :], skip_special_tokens=True)
         right += int(sum(reward(completions, [str(p.answer) for p in batch])))
-    model.train(was_training)
-    return Accuracy(right, len(problems))
+    return right

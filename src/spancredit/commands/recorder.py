@@ -1,0 +1,86 @@
+"""Writes what the trainer says into the run folder and onto the screen."""
+
+import math
+from typing import Any
+
+from rich.console import Console
+from transformers import TrainerCallback
+
+from spancredit.report.figures import learning_curve
+from spancredit.report.progress import RunProgress
+from spancredit.report.records import append_lines, make_record
+from spancredit.report.runfolder import RunFolder
+from spancredit.tasks.evaluate import greedy_accuracy
+from spancredit.tasks.wordproblems import Problem
+from spancredit.training.trl import CreditBatch
+
+
+class Recorder(TrainerCallback):
+    """A callback for metrics and held-out accuracy, and an `on_credit` observer for records.
+
+    Args:
+        held_out: Problems that accuracy is measured on before, after, and every `held_out_steps` optimizer steps.
+        max_new_tokens: Tokens that held-out decoding may take, as many as training allows.
+        records_per_step: Rollouts of each generation batch that become records, evenly spaced over it.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        tokenizer: Any,
+        held_out: list[Problem],
+        held_out_steps: int,
+        max_new_tokens: int,
+        records_per_step: int,
+        console: Console,
+    ):
+        self.folder, self.tokenizer, self.console = folder, tokenizer, console
+        self.held_out, self.held_out_steps, self.max_new_tokens = held_out, held_out_steps, max_new_tokens
+        self.records_per_step = records_per_step
+        self.progress = RunProgress(console)
+
+    def start(self, model: Any) -> None:
+        """Show what a resumed run holds already; a new one is measured before training."""
+        for row in self.folder.rows(self.folder.metrics):
+            self.progress.log(row)
+        rows = self.folder.rows(self.folder.held_out)
+        for row in rows:
+            self.progress.held_out(row["step"], row["text"])
+        if not rows:
+            self._evaluate(model, 0)
+
+    def finish(self) -> None:
+        """Draw the learning curve."""
+        metrics, held_out = self.folder.rows(self.folder.metrics), self.folder.rows(self.folder.held_out)
+        learning_curve(metrics, held_out, self.folder.path / "curve.png")
+
+    def record(self, batch: CreditBatch) -> None:
+        """Observer of `CreditGRPOTrainer`."""
+        size = len(batch.rollouts)
+        every = math.ceil(size / self.records_per_step) if self.records_per_step else size + 1
+        rows = [
+            make_record(batch.rollouts[i], batch.credits[i], self.tokenizer, batch.step + 1, batch.rewards[i])
+            for i in range(every // 2, size, every)
+        ]
+        append_lines(self.folder.records, rows)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.progress.expect(state.max_steps)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+        if logs and "reward" in logs:
+            row = {"step": state.global_step, **logs}
+            append_lines(self.folder.metrics, [row])
+            self.progress.log(row)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        due = self.held_out_steps and state.global_step % self.held_out_steps == 0
+        if due or state.global_step == state.max_steps:
+            self._evaluate(model, state.global_step)
+
+    def _evaluate(self, model: Any, step: int) -> None:
+        accuracy = greedy_accuracy(model, self.tokenizer, self.held_out, self.max_new_tokens)
+        low, high = accuracy.interval
+        row = {"step": step, "accuracy": accuracy.mean, "low": low, "high": high, "text": str(accuracy)}
+        append_lines(self.folder.held_out, [row])
+        self.progress.held_out(step, str(accuracy))
