@@ -53,11 +53,13 @@ def explain(
     model: Annotated[str, typer.Option(help="`bundled`, a folder, or a name on the hub.")] = "bundled",
     segmenter: Annotated[str, typer.Option(help="steps, sentence, line or window.")] = "steps",
     intervention: Annotated[str, typer.Option(help="pad, attention, delete or filler.")] = "pad",
+    scorer: Annotated[str, typer.Option(help="packed, batched or sequential; the same numbers.")] = "packed",
     mode: Annotated[str, typer.Option(help="counterfactual, inverted, random or uniform.")] = "counterfactual",
     answer_pattern: Annotated[str | None, typer.Option(help="Own regular expression for the answer.")] = None,
     temperature: Annotated[
         float, typer.Option(help="Sampling temperature; log-probabilities are taken at it too.")
     ] = 1.0,
+    max_new_tokens: Annotated[int, typer.Option(help="Most tokens of a sampled completion.")] = 512,
     seed: Annotated[int, typer.Option(help="Seed for sampling, and for the default problem.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
     svg: Annotated[Path | None, typer.Option(help="Also write what is shown as an SVG picture.")] = None,
@@ -70,22 +72,17 @@ def explain(
 
       spancredit explain "Question: ..." " 23 + 45 = 68 apples. #### 68" --json
 
-      spancredit explain @prompt.txt --model Qwen/Qwen2.5-0.5B-Instruct
+      spancredit explain @prompt.txt @completion.txt --model ./my-model
     """
     from spancredit.commands.explain import explain as run
     from spancredit.config import CreditConfig
     from spancredit.report.terminal import save_svg, show
 
-    config = CreditConfig(
-        segmenter=segmenter,  # type: ignore[arg-type]
-        intervention=intervention,  # type: ignore[arg-type]
-        mode=mode,  # type: ignore[arg-type]
-        answer_pattern=answer_pattern,
-        temperature=temperature,
-    )
-    record = run(
-        model, _text(prompt) if prompt is not None else _default_prompt(seed), _text(completion), config, seed=seed
-    )
+    settings: dict[str, Any] = {"segmenter": segmenter, "intervention": intervention, "scorer": scorer, "mode": mode}
+    config = CreditConfig(answer_pattern=answer_pattern, temperature=temperature, **settings)
+    given = _default_prompt(seed) if prompt is None else _text(prompt)
+    completed = None if completion is None else _text(completion)
+    record = run(model, given, completed, config, max_new_tokens, seed)
     if as_json:
         typer.echo(json.dumps(record, ensure_ascii=False, indent=2))
         return
@@ -97,11 +94,11 @@ def explain(
 def _default_prompt(seed: int) -> str:
     from spancredit.tasks.wordproblems import problems
 
-    return next(problems("held_out", seed)).prompt
+    return next(problems("held_out", seed, "easy")).prompt
 
 
-def _text(argument: Any) -> Any:
-    if argument is None or not argument.startswith("@"):
+def _text(argument: str) -> str:
+    if not argument.startswith("@"):
         return argument
     path = Path(argument[1:])
     if not path.is_file():

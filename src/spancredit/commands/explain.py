@@ -40,6 +40,9 @@ def explain(
             attention_mask=torch.ones_like(input_ids),
             do_sample=True,
             temperature=config.temperature,
+            top_k=0,
+            top_p=1.0,
+            repetition_penalty=1.0,
             max_new_tokens=max_new_tokens,
             pad_token_id=tokenizer.pad_token_id,
         )
