@@ -58,22 +58,23 @@ def score_packed(model: Any, rows: Sequence[Row], temperature: float, max_tokens
 
 
 def _pack(model: Any, rows: Sequence[Row], max_tokens: int) -> list[Trie]:
-    """Rows in their order into tries. A row joins the trie before it if that is cheaper than to stand alone.
+    """Rows in their order into tries. A row joins the trie before it if they share tokens and there is room.
 
     With masks, attention costs one unit for every pair of nodes, and the layers' products about `c = 6 hidden_size` for
-    every node. The cost of a row is least if a trie that begins with a row of C tokens grows by sqrt(C (c + C)).
+    every node. The cost of a row is then least if a trie that begins with a row of C tokens grows by sqrt(C (c + C)).
     """
     node_cost = 6 * getattr(model.config.get_text_config(), "hidden_size", 1024)
     tries: list[Trie] = []
-    most = 0.0
+    room = 0.0
     for row in rows:
-        alone, trie = len(row.input_ids) - 1, tries[-1] if tries else Trie()
-        extra = alone - trie.shared(row)
-        joined = extra * node_cost + (len(trie) + extra) ** 2 - len(trie) ** 2
-        if not tries or len(trie) + extra > most or joined > alone * (node_cost + alone):
-            tries.append(trie := Trie())
-            most = min(alone + math.sqrt(alone * (node_cost + alone)), max_tokens)
-        trie.add(row)
+        size = len(row.input_ids) - 1
+        extra = size - tries[-1].shared(row) if tries else size
+        if extra == size or extra > room:
+            tries.append(Trie())
+            room = min(math.sqrt(size * (node_cost + size)), max_tokens - size) + size
+            extra = size
+        tries[-1].add(row)
+        room -= extra
     return tries
 
 
