@@ -57,7 +57,7 @@ def packed(model: Any, rows: Sequence[Row], temperature: float, max_tokens: int)
         message = f"spancredit: {type(model).__name__} cannot be packed ({why}); its rows are scored in padded batches."
         warnings.warn(message, stacklevel=2)
     left = [i for i, row in enumerate(rows) if why is not None or outruns_window(model, row)]
-    fit = [i for i in range(len(rows)) if i not in set(left)]
+    fit = sorted(set(range(len(rows))).difference(left))
     scores: dict[int, tuple[float, Cost]] = {}
     if fit:
         scores |= dict(zip(fit, score_packed(model, [rows[i] for i in fit], temperature, max_tokens), strict=True))
