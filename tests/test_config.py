@@ -75,6 +75,17 @@ def test_a_number_must_be_a_finite_number(value):
         CreditConfig(boost=value)
 
 
+@pytest.mark.parametrize("name", ["max_spans", "max_span_tokens", "window_tokens", "max_tokens_per_forward"])
+def test_a_count_must_be_an_integer(name):
+    with pytest.raises(ConfigError, match=rf"{name} is 2.5; expected an integer, at least 1"):
+        CreditConfig(**{name: 2.5})
+
+
+def test_the_filler_must_be_a_text():
+    with pytest.raises(ConfigError, match="filler is None; expected a text"):
+        CreditConfig(filler=None)
+
+
 @pytest.mark.parametrize(("name", "value"), ON_THE_EDGE)
 def test_a_number_on_the_edge_of_its_range_is_taken(name: str, value: float):
     assert getattr(CreditConfig(**{name: value}), name) == value

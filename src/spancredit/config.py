@@ -11,9 +11,10 @@ from spancredit.errors import ConfigError, UnknownNameError
 from spancredit.text.segment import Segmenter
 from spancredit.weighting import Mode
 
+COUNTS = ("max_spans", "max_span_tokens", "window_tokens", "max_tokens_per_forward")
 BOUNDS = {
     **dict.fromkeys(("boost", "min_weight", "answer_weight", "noise_floor"), ("at least", 0)),
-    **dict.fromkeys(("max_spans", "max_span_tokens", "window_tokens", "max_tokens_per_forward"), ("at least", 1)),
+    **dict.fromkeys(COUNTS, ("at least", 1)),
     **dict.fromkeys(("temperature", "full_scale"), ("more than", 0)),
 }
 
@@ -82,9 +83,12 @@ class CreditConfig:
                 raise UnknownNameError(name, getattr(self, name), known)
         for name, (relation, bound) in BOUNDS.items():
             value = getattr(self, name)
-            number = isinstance(value, (int, float)) and math.isfinite(value)
+            whole = name in COUNTS
+            number = isinstance(value, int if whole else (int, float)) and math.isfinite(value)
             if not number or value < bound or (relation == "more than" and value == bound):
-                raise ConfigError(f"{name} is {value!r}; expected {relation} {bound}.")
+                raise ConfigError(f"{name} is {value!r}; expected {'an integer, ' if whole else ''}{relation} {bound}.")
+        if not isinstance(self.filler, str):
+            raise ConfigError(f"filler is {self.filler!r}; expected a text.")
         if not self.boost >= self.min_weight:
             raise ConfigError(f"boost is {self.boost}; expected at least min_weight, which is {self.min_weight}.")
         if self.answer_pattern is not None:

@@ -73,7 +73,7 @@ def _given(index: int, ranges: Any, limit: int, what: str, aligned: AlignedText 
                 f"rollout {index} has span ({start}, {end}) after span ({spans[-1].start}, {spans[-1].end}); "
                 "expected spans in order that do not overlap."
             )
-        kind = given.kind if isinstance(given, Span) else what
+        kind = given.kind if isinstance(given, Span) and what == "span" else what
         spans.append(_span(aligned, start, end, kind))
     return spans
 

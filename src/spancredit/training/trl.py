@@ -1,5 +1,6 @@
 """CreditGRPOTrainer: TRL's GRPOTrainer with per-token advantages. The loss, the sampling and the rest stay TRL's."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -105,10 +106,11 @@ class CreditGRPOTrainer(GRPOTrainer):
             )
 
     def _logged_rewards(self, count: int) -> list[float]:
-        """Weighted sum of the reward functions for the last `count` rollouts, as TRL logged them."""
+        """Weighted sum of the rewards of the last `count` rollouts, as TRL logged them; NaN where none applied."""
         per_function = [list(self._logs["rewards"][name])[-count:] for name in self.reward_func_names]
         rewards_BF = torch.tensor(per_function, dtype=torch.float32).T
-        return [float(r) for r in (rewards_BF * self.reward_weights.cpu()).nansum(1)]
+        totals_B = (rewards_BF * self.reward_weights.cpu()).nansum(1)
+        return [float(total) for total in totals_B.masked_fill(rewards_BF.isnan().all(1), math.nan)]
 
 
 class _TimeShare(TrainerCallback):
