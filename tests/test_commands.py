@@ -159,7 +159,7 @@ def test_a_wrong_yaml_is_named(tmp_path, yaml, said):
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--no_such_flag", "1"], "--no_such_flag"),
+        (["--no_such_flag", "1"], "unknown flag '--no_such_flag'"),
         (["--max_steps", "abc"], "invalid int value: 'abc'"),
         (["--difficulty", "eazy"], "unknown difficulty 'eazy'; expected one of .*Did you mean 'easy'"),
         (["--held_out_problems", "0"], "held_out_problems is 0; expected at least 1"),
@@ -170,6 +170,12 @@ def test_a_wrong_yaml_is_named(tmp_path, yaml, said):
 def test_a_wrong_flag_is_named(flags, said):
     with pytest.raises(sc.SpanCreditError, match=said):
         parse(None, flags)
+
+
+def test_an_output_folder_that_is_a_file_is_named(tmp_path):
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(sc.RunFolderError, match="is a file; expected a folder"):
+        train(["--output_dir", str(tmp_path / "taken"), "--train_problems", "8", "--held_out_problems", "1"])
 
 
 def test_a_missing_yaml_is_named():
@@ -228,6 +234,7 @@ def test_explain_samples_reads_files_and_draws_a_picture(tmp_path):
         (["x", "y", "--mode", "direct"], "unknown mode 'direct'"),
         (["x", "--model", "/nowhere"], "cannot load the model '/nowhere'"),
         (["@/nowhere"], "names no file"),
+        (["x", "y", "--svg", "/nowhere/x.svg"], "expected a file in a folder that exists"),
     ],
 )
 def test_explain_says_what_is_wrong_in_one_sentence(arguments, said):

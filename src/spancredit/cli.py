@@ -38,7 +38,11 @@ def train(context: typer.Context) -> None:
     from spancredit.report.summary import summary
 
     console = Console()
-    folder = run(context.args, console)
+    try:
+        folder = run(context.args, console)
+    except KeyboardInterrupt:
+        console.print("interrupted; spancredit train --resume continues from the last checkpoint")
+        raise typer.Exit(130) from None
     console.print(summary(folder))
 
 
@@ -78,6 +82,8 @@ def explain(
     from spancredit.config import CreditConfig
     from spancredit.report.terminal import save_svg, show
 
+    if svg is not None and not svg.parent.is_dir():
+        raise SpanCreditError(f"--svg is {svg}; expected a file in a folder that exists.")
     settings: dict[str, Any] = {"segmenter": segmenter, "intervention": intervention, "scorer": scorer, "mode": mode}
     config = CreditConfig(answer_pattern=answer_pattern, temperature=temperature, **settings)
     given = _default_prompt(seed) if prompt is None else _text(prompt)
@@ -103,7 +109,10 @@ def _text(argument: str) -> str:
     path = Path(argument[1:])
     if not path.is_file():
         raise SpanCreditError(f"{argument} names no file; expected @ and the path of a text file.")
-    return path.read_text()
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise SpanCreditError(f"{argument} is no UTF-8 text ({error}).") from error
 
 
 def main() -> None:
@@ -113,6 +122,3 @@ def main() -> None:
     except SpanCreditError as error:
         Console(stderr=True).print(Text(f"spancredit: {error}", style="bold red"), soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("spancredit: interrupted; a training run continues with --resume.")
-        sys.exit(130)

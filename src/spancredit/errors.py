@@ -19,7 +19,10 @@ class UnknownNameError(ConfigError):
         known = list(known)
         close = difflib.get_close_matches(str(got), known, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
-        super().__init__(f"unknown {what} {got!r}; expected one of {', '.join(map(repr, known))}.{hint}")
+        listed = (
+            f"expected one of {', '.join(map(repr, known))}." if len(known) <= 20 else "see --help for those there are."
+        )
+        super().__init__(f"unknown {what} {got!r}; {listed}{hint}")
 
 
 class RolloutError(SpanCreditError, ValueError):

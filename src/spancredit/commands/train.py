@@ -10,6 +10,7 @@ from pathlib import Path
 from datasets import Dataset
 from rich.console import Console
 from transformers import PrinterCallback
+from transformers.utils import is_peft_available
 from transformers.utils import logging as transformers_logging
 from trl import ModelConfig, get_peft_config, get_quantization_config
 
@@ -35,6 +36,7 @@ def train(argv: list[str], console: Console | None = None) -> RunFolder:
         list(islice(wordproblems.problems(split, arguments.seed, task.difficulty), count))
         for split, count in (("train", task.train_problems), ("held_out", task.held_out_problems))
     )
+    peft_config = _peft_config(model)
     policy, tokenizer = load_policy(str(model.model_name_or_path), **_init_arguments(model, arguments))
     folder = resumed or _new_folder(request, arguments)
     checkpoint = resumed.last_checkpoint() if resumed else None
@@ -49,7 +51,7 @@ def train(argv: list[str], console: Console | None = None) -> RunFolder:
         arguments,
         train_dataset=Dataset.from_list([problem.row() for problem in train_set]),
         processing_class=tokenizer,
-        peft_config=get_peft_config(model),
+        peft_config=peft_config,
         callbacks=[recorder],
         on_credit=recorder.record,
     )
@@ -91,6 +93,12 @@ def _init_arguments(model: ModelConfig, arguments: CreditGRPOConfig) -> dict[str
         "quantization_config": get_quantization_config(model),
         **(arguments.model_init_kwargs or {}),
     }
+
+
+def _peft_config(model: ModelConfig) -> object:
+    if model.use_peft and not is_peft_available():
+        raise ConfigError("--use_peft needs the package peft, which is not installed: pip install 'spancredit[peft]'.")
+    return get_peft_config(model)
 
 
 def _check(arguments: CreditGRPOConfig) -> None:

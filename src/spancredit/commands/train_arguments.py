@@ -2,10 +2,12 @@
 
 import argparse
 import difflib
+import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NoReturn
 
+import torch
 import yaml
 from trl import ModelConfig, TrlParser
 
@@ -85,6 +87,8 @@ def read_request(argv: list[str]) -> Request:
 def parse(config: Path | None, flags: list[str]) -> tuple[TaskArguments, CreditGRPOConfig, ModelConfig]:
     """Settings from flags, else from YAML, else (for the bundled policy) from its recipe, else TRL's defaults.
 
+    On a machine without an accelerator the defaults are float32 on the CPU.
+
     Raises:
         ConfigError: if a key or a value is not what it should be.
     """
@@ -94,11 +98,18 @@ def parse(config: Path | None, flags: list[str]) -> tuple[TaskArguments, CreditG
     first = _Parser(add_help=False, allow_abbrev=False)
     first.add_argument("--model_name_or_path", "--model-name-or-path")
     model = first.parse_known_args(flags)[0].model_name_or_path or settings.get("model_name_or_path") or BUNDLED
+    if not torch.accelerator.is_available():
+        parser.set_defaults_with_config(use_cpu=True, bf16=False)
     if model == BUNDLED:
         parser.set_defaults_with_config(model_name_or_path=BUNDLED, **yaml.safe_load(RECIPE.read_text()))
     try:
         return parser.parse_args_and_config(args=[*flags, *(["--config", str(config)] if config else [])])
     except (ValueError, TypeError) as error:
+        unknown = re.search(r"not used by the HfArgumentParser: \['(--\w+)", str(error))
+        if unknown:
+            raise UnknownNameError(
+                "flag", unknown[1], [o for o in parser._option_string_actions if "_" in o]
+            ) from error
         raise ConfigError(str(error)) from error
 
 

@@ -49,6 +49,8 @@ class RunFolder:
         """
         if (path / "run.json").exists():
             raise RunFolderError(f"{path} already holds a run; --resume continues it, another --output_dir starts one.")
+        if path.exists() and not path.is_dir():
+            raise RunFolderError(f"{path} is a file; expected a folder, or a name that is free.")
         path.mkdir(parents=True, exist_ok=True)
         if settings is not None:
             (path / "settings.yaml").write_text(settings.read_text())
