@@ -4,21 +4,10 @@ import math
 
 import pytest
 import torch
+from input_for_tests import TEXT, own, read
 from toy_models import INDEX, ToyLM, char_tokenizer, chat, ids_of, random_toy, record_calls, table_of
 
 import spancredit as sc
-
-TEXT = "so 2 + 3 = 5.\n#### 5"
-RANGES = {"spans": [[(0, 2), (2, 4)]], "answers": [(5, 6)]}
-ROLLOUT = sc.Rollout([3, 4], [5, 6, 7, 8, 9, 10])
-
-
-def own(model=None, rollouts=(ROLLOUT,), config=None, **ranges):
-    return sc.assign_credit(model or random_toy(), None, rollouts, config, **{**RANGES, **ranges})
-
-
-def read(text, tokenizer=None, model=None, **config):
-    return sc.assign_credit(model or random_toy(), tokenizer or char_tokenizer(), [text], sc.CreditConfig(**config))[0]
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ class Recorder(TrainerCallback):
         records_per_step: int,
         console: Console,
     ):
-        self.folder, self.tokenizer, self.console = folder, tokenizer, console
+        self.folder, self.tokenizer = folder, tokenizer
         self.held_out, self.held_out_steps, self.max_new_tokens = held_out, held_out_steps, max_new_tokens
         self.records_per_step = records_per_step
         self.progress = RunProgress(console)

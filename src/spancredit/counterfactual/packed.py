@@ -85,12 +85,13 @@ def _forward(model: Any, tries: Sequence[Trie], temperature: float) -> list[list
     computed for them alone.
     """
     parameter = next(model.parameters())
-    width, keep = max(map(len, tries)), max(len(trie.predicting()) for trie in tries)
+    predicting = [trie.predicting() for trie in tries]
+    width, keep = max(map(len, tries)), max(map(len, predicting))
     ids_BL = torch.zeros(len(tries), width, dtype=torch.long)
     positions_BL = torch.zeros_like(ids_BL)
     seen_BLL = torch.eye(width, dtype=torch.bool).repeat(len(tries), 1, 1)
-    for b, trie in enumerate(tries):
-        order, pads = trie.order(), width - len(trie)
+    for b, (trie, last) in enumerate(zip(tries, predicting, strict=True)):
+        order, pads = sorted(set(range(len(trie))).difference(last)) + last, width - len(trie)
         ids_BL[b, pads:] = torch.tensor(trie.tokens)[order]
         positions_BL[b, pads:] = torch.tensor(trie.positions)[order]
         seen_BLL[b, pads:, pads:] = trie.ancestors()[order][:, order]
@@ -102,8 +103,8 @@ def _forward(model: Any, tries: Sequence[Trie], temperature: float) -> list[list
         logits_to_keep=keep,
     ).logits[:, -keep:]
     logps = []
-    for b, trie in enumerate(tries):
-        place = {node: keep - len(trie.predicting()) + i for i, node in enumerate(trie.predicting())}
+    for b, (trie, last) in enumerate(zip(tries, predicting, strict=True)):
+        place = {node: i for i, node in enumerate(last, start=keep - len(last))}
         kept = torch.tensor([place[node] for path, _ in trie.rows for node in path], device=parameter.device)
         targets = torch.tensor([token for _, answer in trie.rows for token in answer], device=parameter.device)
         logps_A = token_logps(logits_BNV[b, kept], targets, temperature).cpu()

@@ -73,11 +73,6 @@ class Trie:
         """The nodes whose next token is scored."""
         return sorted({node for path, _ in self.rows for node in path})
 
-    def order(self) -> list[int]:
-        """All nodes, those that predict last."""
-        last = self.predicting()
-        return sorted(set(range(len(self))) - set(last)) + last
-
     def ancestors(self) -> torch.Tensor:
         """bool `(N, N)`: which nodes each node may attend to, itself among them."""
         seen = np.eye(len(self.tokens), dtype=bool)

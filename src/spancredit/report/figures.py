@@ -6,6 +6,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from spancredit.report.records import drop_keys
+
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 Rows = list[dict[str, Any]]
 
@@ -25,7 +27,7 @@ def learning_curve(metrics: Rows, held_out: Rows, path: Path) -> None:
     top.set_ylabel("share right")
     top.set_ylim(0, 1)
     top.legend(frameon=False, loc="upper left")
-    kinds = sorted({key for row in metrics for key in row if key.startswith("credit/drop/")})
+    kinds = drop_keys(metrics)
     for colour, key in zip(PALETTE, kinds, strict=False):
         _line(bottom, metrics, key, key.rpartition("/")[2], colour)
     bottom.set_ylabel("mean drop (nats)")

@@ -9,6 +9,8 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from spancredit.report.records import drop_keys
+
 SPARKS = "▁▂▃▄▅▆▇█"
 LINE_EVERY = 10
 
@@ -42,11 +44,7 @@ class RunProgress:
         self.history.append(metrics)
         self.bar.update(self.task, completed=metrics["step"])
         if not self.console.is_terminal and (metrics["step"] % LINE_EVERY == 0 or len(self.history) == 1):
-            drops = (
-                f"drop {k.rpartition('/')[2]} {v:.2f}"
-                for k, v in sorted(metrics.items())
-                if k.startswith("credit/drop/")
-            )
+            drops = (f"drop {key.rpartition('/')[2]} {metrics[key]:.2f}" for key in drop_keys([metrics]))
             share = metrics.get("credit/time_share") or 0.0
             parts = [
                 f"step {metrics['step']:>4}",
@@ -73,7 +71,7 @@ class RunProgress:
             ("credit's share of the step", "credit/time_share", "{:.0%}"),
         ):
             self._row(table, label, key, form)
-        for key in sorted({key for row in self.history for key in row if key.startswith("credit/drop/")}):
+        for key in drop_keys(self.history):
             kind = key.rpartition("/")[2]
             self._row(table, f"drop, {kind}", key, "{:.2f} nats")
             self._row(table, f"share of weight, {kind}", f"credit/weight_share/{kind}", "{:.0%}")

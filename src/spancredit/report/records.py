@@ -69,6 +69,11 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
             yield row
 
 
+def drop_keys(metrics: list[dict[str, Any]]) -> list[str]:
+    """The metrics that hold a mean drop, one for each kind of span that was scored."""
+    return sorted({key for row in metrics for key in row if key.startswith("credit/drop/")})
+
+
 def keep_until(path: Path, step: int) -> None:
     """Drop the rows after a step, and a cut-off last line, before a resumed run writes them anew."""
     if path.exists():

@@ -1,6 +1,6 @@
 """A run folder: what was asked, what it ran on, and everything that it wrote.
 
-run.json        command, seed, versions          config.json       every setting, resolved
+run.json        flags, seed, versions            config.json       every setting, resolved
 settings.yaml   the user's YAML, if any          metrics.jsonl     one row a logged step
 records.jsonl   rollouts with their credit       held_out.jsonl    accuracy on held-out problems
 curve.png       learning curve                   checkpoint-*/     to resume from

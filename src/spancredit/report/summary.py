@@ -4,6 +4,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from spancredit.report.records import drop_keys
 from spancredit.report.runfolder import RunFolder
 from spancredit.report.terminal import coloured, legend
 
@@ -16,7 +17,7 @@ def summary(folder: RunFolder) -> RenderableType:
     if held_out:
         table.add_row("held-out accuracy before", held_out[0]["text"])
         table.add_row("held-out accuracy after", held_out[-1]["text"])
-    for key in sorted({key for row in metrics for key in row if key.startswith("credit/drop/")}):
+    for key in drop_keys(metrics):
         kind = key.rpartition("/")[2]
         drops = [row[key] for row in metrics if row.get(key) is not None]
         shares = [row[name] for row in metrics if row.get(name := f"credit/weight_share/{kind}") is not None]
