@@ -13,6 +13,7 @@ from toy_models import (
     ToyLM,
     random_toy,
     record_calls,
+    row_of,
     table_of,
     tiny,
     uneven_rows,
@@ -20,7 +21,7 @@ from toy_models import (
 
 import spancredit as sc
 from spancredit.counterfactual.forward import eval_mode
-from spancredit.counterfactual.interventions import Row, clean_row, intervene, replacement_ids
+from spancredit.counterfactual.interventions import clean_row, intervene, replacement_ids
 from spancredit.counterfactual.scorers import SCORERS, batched, packed, sequential
 from spancredit.types import Span
 
@@ -35,7 +36,7 @@ def hand_model(kind: type[ToyLM] = ToyLM) -> ToyLM:
 
 def logps(scorer, model, rows, temperature=1.0, max_tokens=10_000) -> list[float]:
     with eval_mode(model):
-        return [logp for logp, _ in scorer(model, rows, temperature, max_tokens)]
+        return [logps[-1] for logps, _ in scorer(model, rows, temperature, max_tokens)]
 
 
 @pytest.mark.parametrize("scorer", SCORERS)
@@ -48,7 +49,7 @@ def test_drops_equal_those_computed_by_hand(intervention, odds_left, temperature
     model = hand_model()
     clean = clean_row(sc.Rollout([PROMPT], [FIRST, SECOND, ANSWER, EOS]), Span(2, 3, "answer"))
     replacement = {"pad": [PAD], "filler": [FILLER]}.get(intervention, [])
-    masked = [intervene(clean, 1, Span(i, i + 1, "text"), intervention, replacement) for i in (0, 1)]
+    masked = [intervene(clean, (1 + i, 2 + i), intervention, replacement) for i in (0, 1)]
     clean_logp, *masked_logps = logps(SCORERS[scorer], model, [clean, *masked], temperature)
 
     def probability(odds):
@@ -60,10 +61,10 @@ def test_drops_equal_those_computed_by_hand(intervention, odds_left, temperature
 
 
 def test_a_filler_of_several_tokens_is_repeated_and_cut_to_the_span():
-    clean = Row((1, 2, 3, 4, 5, 6, 7), 1)
-    assert intervene(clean, 1, Span(0, 5, "text"), "filler", [8, 9]).input_ids == (1, 8, 9, 8, 9, 8, 7)
-    assert intervene(clean, 1, Span(1, 3, "text"), "delete", []).input_ids == (1, 2, 5, 6, 7)
-    assert intervene(clean, 1, Span(1, 3, "text"), "attention", []).hidden == (2, 4)
+    clean = row_of((1, 2, 3, 4, 5, 6, 7), 1)
+    assert intervene(clean, (1, 6), "filler", [8, 9]).input_ids == (1, 8, 9, 8, 9, 8, 7)
+    assert intervene(clean, (2, 4), "delete", []).input_ids == (1, 2, 5, 6, 7)
+    assert intervene(clean, (2, 4), "attention", []).hidden == (2, 4)
     assert replacement_ids("attention", " ...", None, None) == []
 
 
@@ -106,7 +107,7 @@ def test_every_mode_is_restored_when_the_model_raises():
     model.transformer.h[1].eval()
     modes = [module.training for module in model.modules()]
     with pytest.raises(IndexError):
-        logps(batched, model, [Row((VOCAB + 5, 1, 2), 1)])
+        logps(batched, model, [row_of((VOCAB + 5, 1, 2), 1)])
     assert [module.training for module in model.modules()] == modes
     assert torch.is_grad_enabled()
 
@@ -164,7 +165,7 @@ def test_rows_that_share_everything_are_computed_once():
     with eval_mode(model):
         scores = packed(model, [row] * 5, 1.0, 10_000)
     assert sum(cost.tokens for _, cost in scores) == len(row.input_ids) - 1
-    assert len({logp for logp, _ in scores}) == 1
+    assert len({logps for logps, _ in scores}) == 1
 
 
 def stateful():
@@ -178,7 +179,7 @@ def test_a_model_that_cannot_be_packed_is_batched_which_is_said_and_counted(mode
     rows = [row for row in uneven_rows() if row.hidden is None]
     with eval_mode(model), pytest.warns(UserWarning, match="cannot be packed"):
         scores = packed(model, rows, 1.0, 10_000)
-    assert [logp for logp, _ in scores] == pytest.approx(logps(sequential, model, rows), abs=1e-4)
+    assert [got[-1] for got, _ in scores] == pytest.approx(logps(sequential, model, rows), abs=1e-4)
     assert all(cost.fallbacks == 1 for _, cost in scores)
 
 
@@ -192,4 +193,4 @@ def test_sequential_cost_is_one_unpadded_forward_a_row():
 def test_log_softmax_is_computed_in_float32_for_a_half_precision_model():
     table = table_of({(FIRST, ANSWER): 3.0}).to(torch.bfloat16)
     by_hand = math.log(math.exp(3) / (math.exp(3) + 9))
-    assert logps(sequential, ToyLM(table), [Row((PROMPT, FIRST, ANSWER), 1)]) == [pytest.approx(by_hand, abs=1e-6)]
+    assert logps(sequential, ToyLM(table), [row_of((PROMPT, FIRST, ANSWER), 1)]) == [pytest.approx(by_hand, abs=1e-6)]

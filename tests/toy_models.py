@@ -1,7 +1,7 @@
 """Models and tokenizers small enough to check by hand."""
 
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from types import SimpleNamespace
 from typing import Any, get_args
@@ -138,6 +138,11 @@ def record_calls(model: nn.Module) -> list[dict[str, Any]]:
     return calls
 
 
+def row_of(ids: Sequence[int], answer_size: int) -> Row:
+    """A clean row that ends with its answer."""
+    return Row(tuple(ids), ((len(ids) - answer_size, len(ids)),))
+
+
 def uneven_rows() -> list[Row]:
     """Clean rows of three lengths, each followed by every counterfactual of two of its spans."""
     generator = torch.Generator().manual_seed(1)
@@ -150,7 +155,7 @@ def uneven_rows() -> list[Row]:
         for span in (Span(0, 3, "text"), Span(3, completion - answer, "text")):
             for name in get_args(Intervention):
                 replacement = {"pad": [0], "filler": [11, 12]}.get(name, [])
-                rows.append(intervene(clean, prompt, span, name, replacement))
+                rows.append(intervene(clean, (prompt + span.start, prompt + span.end), name, replacement))
     return rows
 
 

@@ -51,6 +51,14 @@ class CreditConfig:
         "How a span is taken away: `pad` (its tokens become the pad token: the paper), `attention` (later tokens "
         "cannot see it), `delete` (the text closes up), or `filler` (its tokens become `filler`).",
     )
+    horizon: int | None = _setting(
+        None,
+        "Propagate the intervention through this many tokens after the span, and to the answer; what stands between "
+        "is read as it was. None: through all of them, which is exact; 0: the answer alone.",
+    )
+    influence: bool = _setting(
+        False, "Also measure how far the log-probability of every later span falls: `Credit.influence`."
+    )
     filler: str = _setting(" ...", "Text that fills a span under the `filler` intervention, repeated to its length.")
     boost: float = _setting(2.0, "Weight of a span of importance 1, before conservation.")
     min_weight: float = _setting(0.5, "Weight of a span of importance 0, before conservation.")
@@ -87,6 +95,11 @@ class CreditConfig:
             number = isinstance(value, int if whole else (int, float)) and math.isfinite(value)
             if not number or value < bound or (relation == "more than" and value == bound):
                 raise ConfigError(f"{name} is {value!r}; expected {'an integer, ' if whole else ''}{relation} {bound}.")
+        if self.horizon is not None and (not isinstance(self.horizon, int) or self.horizon < 0):
+            raise ConfigError(f"horizon is {self.horizon!r}; expected None or an integer, at least 0.")
+        for name, why in self._without_horizon().items():
+            if self.horizon is not None and why:
+                raise ConfigError(f"horizon is {self.horizon}, but {name}: {why}; expected horizon None.")
         if not isinstance(self.filler, str):
             raise ConfigError(f"filler is {self.filler!r}; expected a text.")
         if not self.boost >= self.min_weight:
@@ -96,3 +109,13 @@ class CreditConfig:
                 re.compile(self.answer_pattern)
             except re.error as error:
                 raise ConfigError(f"answer_pattern {self.answer_pattern!r} does not compile: {error}.") from error
+
+    def _without_horizon(self) -> dict[str, str | None]:
+        """Settings that a horizon does not go with, and why."""
+        return {
+            "intervention is 'delete'": self.intervention == "delete"
+            and "the text beyond it would keep positions that the rest has moved away from"
+            or None,
+            "influence is asked for": self.influence and "spans beyond it are not recomputed" or None,
+            "scorer is 'batched'": self.scorer == "batched" and "padded rows are recomputed to their end" or None,
+        }

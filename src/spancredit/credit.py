@@ -104,9 +104,10 @@ def _plan(
     found, answer = locate_reasoning(i, rollout, tokenizer, config, own_spans, own_answer)
     if answer is None or not found:
         return Plan(reason="no_span" if answer else "no_answer", answer=answer)
-    clean = clean_row(rollout, answer)
-    size = len(rollout.prompt_ids)
-    masked = [intervene(clean, size, span, config.intervention, replacement) for span in found]
+    clean = clean_row(rollout, answer, found if config.influence else ())
+    offset = len(rollout.prompt_ids)
+    ranges = [(offset + span.start, offset + span.end) for span in found]
+    masked = [intervene(clean, span, config.intervention, replacement, config.horizon) for span in ranges]
     return Plan(answer=answer, spans=tuple(found), rows=(clean, *masked))
 
 
@@ -115,7 +116,7 @@ def _credit(rollout: Rollout, plan: Plan, scores: Scores, config: CreditConfig) 
     if plan.reason is not None or plan.answer is None:
         return Credit(torch.ones(size), answer=plan.answer, reason=plan.reason)
     cost = sum((cost for _, cost in scores), Cost())
-    clean_logp, *masked_logps_K = [logp for logp, _ in scores]
+    clean_logp, *masked_logps_K = [logps[-1] for logps, _ in scores]
     drops_K = [clean_logp - masked for masked in masked_logps_K]
     if not all(map(math.isfinite, [clean_logp, *drops_K])):
         return Credit(torch.ones(size), answer=plan.answer, reason="non_finite", cost=cost)

@@ -1,4 +1,4 @@
-"""One forward of the policy over rows, in eval mode: the log-probability of their answers."""
+"""Forwards of the policy over rows, in eval mode: the log-probability of what the rows have scored."""
 
 import inspect
 from collections.abc import Iterator, Sequence
@@ -6,10 +6,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
 
 from spancredit.counterfactual.interventions import Row
 from spancredit.errors import ModelError
+
+ATTENTION_LAYERS = {"full_attention", "sliding_attention"}
 
 
 @contextmanager
@@ -25,10 +27,10 @@ def eval_mode(model: torch.nn.Module) -> Iterator[None]:
             module.training = True
 
 
-def answer_logps(model: Any, rows: Sequence[Row], temperature: float) -> list[float]:
-    """Sum of the answer tokens' log-probabilities, for rows left-padded to the longest: one forward."""
-    device = next(model.parameters()).device
-    width, keep = max(len(row.input_ids) for row in rows), max(row.answer_size for row in rows) + 1
+def row_logps(model: Any, rows: Sequence[Row], temperature: float) -> list[tuple[float, ...]]:
+    """For each row the log-probability (nats) of each range it has scored: one forward, left-padded to the longest."""
+    width = max(len(row.input_ids) for row in rows)
+    keep = max(len(row.input_ids) - row.scored[0][0] for row in rows) + 1
     ids_BL = torch.zeros(len(rows), width, dtype=torch.long)
     mask_BL = torch.zeros_like(ids_BL)
     positions_BL = torch.zeros_like(ids_BL)
@@ -39,31 +41,124 @@ def answer_logps(model: Any, rows: Sequence[Row], temperature: float) -> list[fl
         positions_BL[b, pads:] = torch.arange(width - pads)
         if row.hidden is not None:
             mask_BL[b, pads + row.hidden[0] : pads + row.hidden[1]] = 0
-    inputs: dict[str, Any] = {"input_ids": ids_BL.to(device)}
     options: dict[str, Any] = {"use_cache": False, "logits_to_keep": keep}
     if not bool(mask_BL.all()):
-        if not accepts(model, "attention_mask"):
-            raise ModelError(f"hiding a span needs a model that takes attention_mask; {type(model).__name__} does not.")
-        if isinstance(model, PreTrainedModel) and not accepts(model, "position_ids"):
-            raise ModelError(
-                f"hiding a span would move the positions after it: {type(model).__name__} takes no position_ids; "
-                "use intervention 'pad', 'delete' or 'filler'."
-            )
-        options |= {"attention_mask": mask_BL.to(device), "position_ids": positions_BL.to(device)}
-    inputs |= {name: value for name, value in options.items() if accepts(model, name)}
-    logits_BAV = model(**inputs).logits[:, -keep:-1]
-    logps_BA = token_logps(logits_BAV, inputs["input_ids"][:, 1 - keep :], temperature).cpu()
-    return [float(logps_A[keep - 1 - row.answer_size :].sum()) for logps_A, row in zip(logps_BA, rows, strict=True)]
+        _check_masks(model)
+        options |= {"attention_mask": mask_BL, "position_ids": positions_BL}
+    logits_BNV = _logits(model, ids_BL, options)[:, -keep:-1]
+    targets_BN = ids_BL[:, 1 - keep :].to(logits_BNV.device)
+    logps_BN = token_logps(logits_BNV, targets_BN, temperature).double().cpu()
+    found = []
+    for row, logps_N in zip(rows, logps_BN, strict=True):
+        shift = keep - 1 - len(row.input_ids)
+        found.append(tuple(float(logps_N[shift + first : shift + last].sum()) for first, last in row.scored))
+    return found
+
+
+def resumed_logps(model: Any, row: Row, temperature: float) -> tuple[float, ...]:
+    """The same for one row whose intervention has a horizon: the original's keys and values beyond it are kept.
+
+    Three forwards, each over contiguous positions: the original up to the answer, the part that the intervention
+    changes, and the answer, which reads both.
+    """
+    assert row.original is not None and row.resume is not None
+    answer, start = row.answer_start - 1, _first_difference(row)
+    mask_1L = torch.ones(1, len(row.input_ids), dtype=torch.long)
+    if row.hidden is not None:
+        mask_1L[0, row.hidden[0] : row.hidden[1]] = 0
+    whole, changed = DynamicCache(), DynamicCache()
+    _logits(model, _ids(row.original[:answer]), {"past_key_values": whole, "use_cache": True, "logits_to_keep": 1})
+    kept = [(layer.keys, layer.values) for layer in whole.layers]
+    if row.resume > start:
+        if start:
+            changed = DynamicCache([(k[:, :, :start], v[:, :, :start]) for k, v in kept])
+        _continue(model, row, start, row.resume, mask_1L, changed, 1)
+        middle = [(layer.keys, layer.values) for layer in changed.layers]
+    else:
+        middle = [(k[:, :, :start], v[:, :, :start]) for k, v in kept]
+    joined = [
+        tuple(torch.cat([new, old[:, :, row.resume :]], dim=2) for new, old in zip(pair, whole_pair, strict=True))
+        for pair, whole_pair in zip(middle, kept, strict=True)
+    ]
+    size = len(row.input_ids) - answer
+    logits_1AV = _continue(model, row, answer, len(row.input_ids), mask_1L, DynamicCache(joined), size)[:, -size:-1]
+    targets_1A = _ids(row.input_ids[row.answer_start :]).to(logits_1AV.device)
+    return (float(token_logps(logits_1AV, targets_1A, temperature).double().sum()),)
 
 
 def token_logps(logits: torch.Tensor, targets: torch.Tensor, temperature: float) -> torch.Tensor:
     """Log-probabilities (nats) of `targets` `(...)` under `logits` `(..., V)`, in float32 or better."""
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32)) / temperature
-    return logits.log_softmax(-1).gather(-1, targets[..., None]).squeeze(-1)
+    return logits.gather(-1, targets[..., None]).squeeze(-1) - logits.logsumexp(-1)
 
 
 def accepts(model: Any, name: str) -> bool:
     """Whether the forward of the model, or of the one inside its adapter, takes this keyword."""
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    parameters = inspect.signature(inner.forward).parameters
-    return name in parameters
+    return name in inspect.signature(inner(model).forward).parameters
+
+
+def inner(model: Any) -> Any:
+    """The causal language model itself, without an adapter around it."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def carries_state(model: Any) -> bool:
+    """Whether the model passes on more than keys and values from token to token: a recurrent or convolution state."""
+    config = getattr(inner(model), "config", None)
+    text = config.get_text_config() if hasattr(config, "get_text_config") else config
+    types = set(getattr(text, "layer_types", None) or ())
+    return getattr(inner(model), "_is_stateful", False) or not types <= ATTENTION_LAYERS
+
+
+def device_of(model: Any) -> torch.device:
+    return next(model.parameters()).device
+
+
+def _logits(model: Any, ids_BL: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
+    device = device_of(model)
+    taken = {name: value for name, value in options.items() if accepts(model, name)}
+    moved = {name: value.to(device) if isinstance(value, torch.Tensor) else value for name, value in taken.items()}
+    logits: torch.Tensor = model(input_ids=ids_BL.to(device), **moved).logits
+    return logits
+
+
+def _continue(
+    model: Any, row: Row, start: int, end: int, mask_1L: torch.Tensor, cache: DynamicCache, keep: int
+) -> torch.Tensor:
+    """Logits of the last `keep` of the row's tokens from `start` to `end`, after what the cache holds."""
+    options = {
+        "past_key_values": cache,
+        "use_cache": True,
+        "logits_to_keep": keep,
+        "attention_mask": mask_1L[:, :end],
+        "position_ids": torch.arange(start, end)[None],
+    }
+    return _logits(model, _ids(row.input_ids[start:end]), options)
+
+
+def _first_difference(row: Row) -> int:
+    """Where the intervention begins: at the hidden span, or at the first token that is not the original's."""
+    if row.hidden is not None:
+        return row.hidden[0]
+    assert row.original is not None and row.resume is not None
+    pairs = zip(row.input_ids[: row.resume], row.original, strict=False)
+    return next((i for i, (new, old) in enumerate(pairs) if new != old), row.resume)
+
+
+def _ids(ids: Sequence[int]) -> torch.Tensor:
+    return torch.tensor([list(ids)])
+
+
+def _check_masks(model: Any) -> None:
+    if carries_state(model):
+        raise ModelError(
+            f"{type(model).__name__} carries a state from token to token, so that no span can be hidden from it; "
+            "use intervention 'pad', 'delete' or 'filler'."
+        )
+    if not accepts(model, "attention_mask"):
+        raise ModelError(f"hiding a span needs a model that takes attention_mask; {type(model).__name__} does not.")
+    if isinstance(model, PreTrainedModel) and not accepts(model, "position_ids"):
+        raise ModelError(
+            f"hiding a span would move the positions after it: {type(model).__name__} takes no position_ids; "
+            "use intervention 'pad', 'delete' or 'filler'."
+        )

@@ -11,6 +11,7 @@ from spancredit.errors import ModelError
 from spancredit.types import Rollout, Span
 
 Intervention = Literal["pad", "attention", "delete", "filler"]
+Range = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -18,31 +19,52 @@ class Row:
     """One sequence to score: prompt, completion up to the end of the answer, and perhaps one intervention.
 
     Args:
-        input_ids: What the model reads. The answer is its last `answer_size` tokens.
+        input_ids: What the model reads. They end with the answer.
+        scored: Half-open ranges of `input_ids` whose log-probability is asked for, in order; the answer's is the last.
         hidden: Range of `input_ids` that later tokens cannot attend to, or None. Hidden tokens keep their positions.
+        resume: Position from which the text before the answer is read as in `original`: the intervention has changed
+            what stands before it and will change the answer, but nothing between. None: it changes all that follows.
+        original: Of a counterfactual, the clean row's `input_ids`.
     """
 
     input_ids: tuple[int, ...]
-    answer_size: int
-    hidden: tuple[int, int] | None = None
+    scored: tuple[Range, ...]
+    hidden: Range | None = None
+    resume: int | None = None
+    original: tuple[int, ...] | None = None
+
+    @property
+    def answer_start(self) -> int:
+        return self.scored[-1][0]
 
 
-def clean_row(rollout: Rollout, answer: Span) -> Row:
-    """The rollout as it was sampled, up to the end of its answer."""
-    return Row((*rollout.prompt_ids, *rollout.completion_ids[: answer.end]), answer.size)
+def clean_row(rollout: Rollout, answer: Span, spans: Sequence[Span] = ()) -> Row:
+    """The rollout as it was sampled, up to the end of its answer; `spans` are scored beside the answer."""
+    offset = len(rollout.prompt_ids)
+    scored = tuple((offset + span.start, offset + span.end) for span in (*spans, answer))
+    return Row((*rollout.prompt_ids, *rollout.completion_ids[: answer.end]), scored)
 
 
-def intervene(clean: Row, prompt_size: int, span: Span, intervention: Intervention, replacement: Sequence[int]) -> Row:
-    """The counterfactual of one span.
+def intervene(
+    clean: Row, span: Range, intervention: Intervention, replacement: Sequence[int], horizon: int | None = None
+) -> Row:
+    """The counterfactual of one span, a range of the clean row's `input_ids`.
 
     `pad` and `filler` put `replacement`, repeated, in the span's place; `attention` hides the span; `delete` removes
-    it, and what follows moves up (its positions are contiguous).
+    it, and what follows moves up (its positions are contiguous). Of what the clean row has scored, what stands after
+    the span is scored here. With a horizon the intervention reaches that many tokens after the span, and the answer.
     """
-    start, end = prompt_size + span.start, prompt_size + span.end
+    start, end = span
+    moved = end - start if intervention == "delete" else 0
+    scored = tuple((first - moved, last - moved) for first, last in clean.scored if first >= end)
+    row = replace(clean, scored=scored, original=clean.input_ids)
     if intervention == "attention":
-        return replace(clean, hidden=(start, end))
-    substitute = () if intervention == "delete" else tuple(islice(cycle(replacement), end - start))
-    return replace(clean, input_ids=clean.input_ids[:start] + substitute + clean.input_ids[end:])
+        row = replace(row, hidden=span)
+    else:
+        substitute = () if intervention == "delete" else tuple(islice(cycle(replacement), end - start))
+        row = replace(row, input_ids=clean.input_ids[:start] + substitute + clean.input_ids[end:])
+    reaches_all = horizon is None or end + horizon >= row.answer_start - 1
+    return row if reaches_all else replace(row, resume=end + horizon)
 
 
 def replacement_ids(

@@ -1,24 +1,26 @@
-"""Scorers: rows -> log-probability of their answers. `sequential` is the definition; every other one must equal it."""
+"""Scorers: rows -> log-probability of what they have scored. `sequential` is the definition; the others equal it."""
 
 import math
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any, Literal, Protocol
 from weakref import WeakKeyDictionary
 
 import torch
 
-from spancredit.counterfactual.forward import accepts, answer_logps
+from spancredit.counterfactual.forward import accepts, carries_state, resumed_logps, row_logps
 from spancredit.counterfactual.interventions import Row
-from spancredit.counterfactual.packed import outruns_window, score_packed, why_not
+from spancredit.counterfactual.packable import outruns, why_not
+from spancredit.counterfactual.packed import score_packed
 from spancredit.errors import ModelError
 from spancredit.types import Cost
 
 # Nats, for a log-probability of 1 nat and in proportion for larger ones.
 TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.02}
 ScorerName = Literal["packed", "batched", "sequential"]
-Scores = list[tuple[float, Cost]]  # for each row: log-probability of the answer in nats, and what it took
+Scores = list[tuple[tuple[float, ...], Cost]]  # for each row: log-probability of each scored range, and what it took
 
 
 class Scorer(Protocol):
@@ -26,43 +28,53 @@ class Scorer(Protocol):
 
 
 def sequential(model: Any, rows: Sequence[Row], temperature: float, max_tokens: int) -> Scores:
-    """The definition: one forward for each row, batch 1, no padding."""
-    return [(answer_logps(model, [row], temperature)[0], Cost(len(row.input_ids), 1)) for row in rows]
+    """The definition: one forward for each row, batch 1, no padding; three where it has a horizon."""
+    scores: Scores = []
+    for row in rows:
+        if row.resume is None:
+            scores.append((row_logps(model, [row], temperature)[0], Cost(len(row.input_ids), 1)))
+        else:
+            scores.append((resumed_logps(model, row, temperature), Cost(2 * len(row.input_ids), 3)))
+    return scores
 
 
 def batched(model: Any, rows: Sequence[Row], temperature: float, max_tokens: int) -> Scores:
     """Rows of similar length in one forward, left-padded and masked, at most `max_tokens` with the padding.
 
-    A model that takes no `position_ids` cannot be padded exactly; its rows share a forward where they are as long.
-    A forward is counted at the first of its rows.
+    A model that takes no `position_ids` cannot be padded exactly, nor one that carries a state from token to token:
+    their rows share a forward where they are as long. A forward is counted at the first of its rows.
     """
-    exact_length = not accepts(model, "position_ids")
+    exact_length = not accepts(model, "position_ids") or carries_state(model)
     order = sorted(range(len(rows)), key=lambda i: len(rows[i].input_ids), reverse=True)
-    scores: list[tuple[float, Cost]] = [(0.0, Cost())] * len(rows)
+    scores: Scores = [((), Cost())] * len(rows)
     for _, same in groupby(order, key=lambda i: len(rows[i].input_ids) if exact_length else None):
         indices = list(same)
         while indices:
             width = len(rows[indices[0]].input_ids)
             batch, indices = indices[: max(1, max_tokens // width)], indices[max(1, max_tokens // width) :]
-            logps = answer_logps(model, [rows[i] for i in batch], temperature)
-            for nth, (i, logp) in enumerate(zip(batch, logps, strict=True)):
-                scores[i] = logp, Cost(width, int(nth == 0))
+            logps = row_logps(model, [rows[i] for i in batch], temperature)
+            for nth, (i, found) in enumerate(zip(batch, logps, strict=True)):
+                scores[i] = found, Cost(width, int(nth == 0))
     return scores
 
 
 def packed(model: Any, rows: Sequence[Row], temperature: float, max_tokens: int) -> Scores:
-    """Only what an intervention can change is recomputed. What cannot be packed is batched, which is counted."""
+    """Only what an intervention can change is recomputed. What cannot be packed is batched, which is counted.
+
+    Batched rows have no horizon: they are exact.
+    """
     why = why_not(model)
     if why is not None:
         message = f"spancredit: {type(model).__name__} cannot be packed ({why}); its rows are scored in padded batches."
         warnings.warn(message, stacklevel=2)
-    left = [i for i, row in enumerate(rows) if why is not None or outruns_window(model, row)]
+    left = [i for i, row in enumerate(rows) if why is not None or outruns(model, row)]
     fit = sorted(set(range(len(rows))).difference(left))
-    scores: dict[int, tuple[float, Cost]] = {}
+    scores: dict[int, tuple[tuple[float, ...], Cost]] = {}
     if fit:
         scores |= dict(zip(fit, score_packed(model, [rows[i] for i in fit], temperature, max_tokens), strict=True))
-    for i, (logp, cost) in zip(left, batched(model, [rows[i] for i in left], temperature, max_tokens), strict=True):
-        scores[i] = logp, cost + Cost(fallbacks=1)
+    whole = [replace(rows[i], resume=None) for i in left]
+    for i, (logps, cost) in zip(left, batched(model, whole, temperature, max_tokens), strict=True):
+        scores[i] = logps, cost + Cost(fallbacks=1)
     return [scores[i] for i in range(len(rows))]
 
 
@@ -84,31 +96,38 @@ def score_rows(
     flat = SCORERS[scorer](model, [row for job in jobs for row in job], temperature, max_tokens)
     remaining = iter(flat)
     scores = [[next(remaining) for _ in job] for job in jobs]
-    kind = (scorer, len(jobs) > 1, any(row.hidden for job in jobs for row in job))
-    if jobs and scorer != "sequential" and kind not in CHECKED.setdefault(model, set()):
+    if jobs and scorer != "sequential" and _kind(scorer, jobs) not in CHECKED.setdefault(model, set()):
         order = sorted(range(len(jobs)), key=lambda i: len(jobs[i][0].input_ids))
         checked = [_check(model, jobs[i], scores[i], scorer, temperature) for i in {order[0], order[-1]}]
         if all(checked):
-            CHECKED[model].add(kind)
+            CHECKED[model].add(_kind(scorer, jobs))
     return scores
 
 
-CHECKED: WeakKeyDictionary[Any, set[tuple[str, bool, bool]]] = WeakKeyDictionary()
+CHECKED: WeakKeyDictionary[Any, set[tuple[object, ...]]] = WeakKeyDictionary()
+
+
+def _kind(scorer: str, jobs: Sequence[Sequence[Row]]) -> tuple[object, ...]:
+    """What makes a scoring unlike those before it: company, hidden spans, a horizon, or twice the length or rows."""
+    rows = [row for job in jobs for row in job]
+    longest = max(len(row.input_ids) for row in rows)
+    hides, resumes = any(row.hidden for row in rows), any(row.resume for row in rows)
+    return scorer, len(jobs) > 1, hides, resumes, longest.bit_length(), len(rows).bit_length()
 
 
 def _check(model: Any, job: Sequence[Row], scores: Scores, scorer: str, temperature: float) -> bool:
     """Hold a job's scores to the definition; False if the definition gives no finite number to hold them to."""
     chosen = sorted({0, min(1, len(job) - 1), len(job) - 1})
     definition = sequential(model, [job[i] for i in chosen], temperature, 0)
-    for i, (expected, _) in zip(chosen, definition, strict=True):
-        got = scores[i][0]
+    for i, (exact, _) in zip(chosen, definition, strict=True):
+        got, expected = scores[i][0][-1], exact[-1]
         tolerance = TOLERANCE[_compute_dtype(model)] * max(1.0, abs(expected))
         if math.isfinite(expected) and not abs(got - expected) <= tolerance:
             raise ModelError(
                 f"self-check failed: {scorer} gives the answer {got:.6f} nats, sequential {expected:.6f}, expected at "
                 f"most {tolerance:g} apart; {type(model).__name__} needs scorer='sequential'."
             )
-    return all(math.isfinite(expected) for expected, _ in definition)
+    return all(math.isfinite(exact[-1]) for exact, _ in definition)
 
 
 def _compute_dtype(model: Any) -> torch.dtype:

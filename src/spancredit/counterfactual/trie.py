@@ -1,89 +1,111 @@
 """A trie of rows: what several rows have in common is one path, so each token that differs is computed once.
 
 A node is a token at a position after a given history. Rows that begin alike (the prompt, the completion before a span)
-share nodes; a row that hides a span leaves its nodes out and keeps the positions after it.
+share nodes; a row that hides a span leaves its nodes out and keeps the positions after it; a row with a horizon reads
+the nodes of the original beyond it.
 """
 
 from dataclasses import dataclass, field
-
-import numpy as np
-import torch
+from itertools import islice
 
 from spancredit.counterfactual.interventions import Row
+
+NEVER = 2**30  # a position beyond every position
+ROOT = 8  # rows that share fewer tokens from their start than this grow trees of their own: a BOS is no common prompt
+
+
+@dataclass
+class Answer:
+    """Where a row's log-probabilities come from.
+
+    Args:
+        nodes: The nodes that predict what the row has scored, one a token.
+        targets: Those tokens.
+        sizes: How many of them belong to each scored range.
+        created: The nodes that the row added to the trie, a range.
+    """
+
+    nodes: list[int]
+    targets: list[int]
+    sizes: list[int]
+    created: tuple[int, int]
+
+    @property
+    def pairs(self) -> list[tuple[int, int]]:
+        return list(zip(self.nodes, self.targets, strict=True))
+
+    def sums(self, logps: list[float]) -> tuple[float, ...]:
+        """Log-probabilities of the tokens, added up for each scored range."""
+        remaining = iter(logps)
+        return tuple(sum(islice(remaining, size)) for size in self.sizes)
 
 
 @dataclass
 class Trie:
-    """Rows packed into one sequence of nodes, parents before children.
+    """Rows as one forest of nodes, parents before children.
+
+    A node sees its ancestors and itself; a silent one is seen by nobody, not even itself: it only asks. A node whose
+    `tail` is not -1 also sees that node and its ancestors, from position `resume` on.
 
     Args:
-        tokens, positions, parents: One entry a node; -1 is the parent of a root.
-        hidden: Nodes that no node attends to, not even they themselves.
-        rows: For each row the nodes that predict its answer, and the ids that the answer has.
+        tokens, positions, parents, tails, resumes, silent: One entry a node; -1 is the parent of a root.
+        answers: One entry a row.
     """
 
     tokens: list[int] = field(default_factory=list)
     positions: list[int] = field(default_factory=list)
     parents: list[int] = field(default_factory=list)
-    rows: list[tuple[list[int], list[int]]] = field(default_factory=list)
-    hidden: list[int] = field(default_factory=list)
-    children: dict[tuple[int, int, int], int] = field(default_factory=dict, repr=False)
+    tails: list[int] = field(default_factory=list)
+    resumes: list[int] = field(default_factory=list)
+    silent: list[bool] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+    children: dict[tuple[int, int, int, int, int, bool], int] = field(default_factory=dict, repr=False)
+    roots: dict[tuple[int, ...], int] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.tokens)
 
-    def shared(self, row: Row) -> int:
-        """How many of the row's nodes are here already."""
-        node, count = -1, 0
-        for position in visible(row):
-            node = self.children.get((node, row.input_ids[position], position), -1)
-            if node < 0:
-                break
-            count += 1
-        return count
-
     def add(self, row: Row) -> None:
-        first = len(row.input_ids) - row.answer_size  # position of the answer; the token before it predicts it
-        node = -1
-        predicting: list[int] = []
-        for position in visible(row):
-            if position >= first and not predicting:  # the token that predicts the answer is hidden: it only asks
-                predicting.append(self._node(node, row.input_ids[first - 1], first - 1, hidden=True))
-            node = self._node(node, row.input_ids[position], position)
-            if position >= first - 1:
-                predicting.append(node)
-        if not predicting:
-            predicting.append(self._node(node, row.input_ids[first - 1], first - 1, hidden=True))
-        self.rows.append((predicting, list(row.input_ids[first:])))
+        """Add the nodes that are not here yet, and remember which ones predict what the row has scored."""
+        before = len(self)
+        asked = {position - 1 for first, last in row.scored for position in range(first, last)}
+        stop = row.resume if row.resume is not None else len(row.input_ids) - 1
+        node = self._root((row.original or row.input_ids)[:ROOT])
+        at: dict[int, int] = {}
+        tail = -1
+        if row.resume is not None and row.original is not None:
+            tail = node
+            for position in range(row.answer_start - 1):
+                tail = self._child(tail, row.original[position], position)
+        hidden = range(*row.hidden) if row.hidden is not None else range(0)
+        for position in (*range(stop), *range(max(stop, row.answer_start - 1), len(row.input_ids) - 1)):
+            if position >= stop:
+                node = self._child(node, row.input_ids[position], position, tail, row.resume or NEVER)
+            elif position not in hidden:
+                node = self._child(node, row.input_ids[position], position)
+            elif position in asked:
+                at[position] = self._child(node, row.input_ids[position], position, silent=True)
+                continue
+            at[position] = node
+        nodes = [at[position - 1] for first, last in row.scored for position in range(first, last)]
+        targets = [row.input_ids[position] for first, last in row.scored for position in range(first, last)]
+        self.answers.append(Answer(nodes, targets, [last - first for first, last in row.scored], (before, len(self))))
 
-    def _node(self, parent: int, token: int, position: int, hidden: bool = False) -> int:
-        key = (parent, token, position)
-        if not hidden and key in self.children:
-            return self.children[key]
-        if hidden:
-            self.hidden.append(len(self.tokens))
-        else:
-            self.children[key] = len(self.tokens)
-        self.tokens.append(token)
-        self.positions.append(position)
-        self.parents.append(parent)
-        return len(self.tokens) - 1
+    def _root(self, start: tuple[int, ...]) -> int:
+        """The virtual root of the tree whose rows begin with these tokens: a negative number."""
+        return self.roots.setdefault(start, -1 - len(self.roots))
 
-    def predicting(self) -> list[int]:
-        """The nodes whose next token is scored."""
-        return sorted({node for path, _ in self.rows for node in path})
-
-    def ancestors(self) -> torch.Tensor:
-        """bool `(N, N)`: which nodes each node may attend to, itself among them."""
-        seen = np.eye(len(self.tokens), dtype=bool)
-        for node, parent in enumerate(self.parents):
-            if parent >= 0:
-                seen[node] |= seen[parent]
-        seen[self.hidden, self.hidden] = False
-        return torch.from_numpy(seen)
-
-
-def visible(row: Row) -> list[int]:
-    """Positions that later tokens read: all but the hidden span and the last token, which predicts nothing."""
-    positions = list(range(len(row.input_ids) - 1))
-    return positions if row.hidden is None else positions[: row.hidden[0]] + positions[row.hidden[1] :]
+    def _child(
+        self, parent: int, token: int, position: int, tail: int = -1, resume: int = NEVER, silent: bool = False
+    ) -> int:
+        key = (parent, token, position, tail, resume, silent)
+        node = self.children.get(key)
+        if node is None:
+            node = self.children[key] = len(self.tokens)
+            self.tokens.append(token)
+            self.positions.append(position)
+            self.parents.append(max(parent, -1))
+            self.tails.append(tail)
+            self.resumes.append(resume)
+            self.silent.append(silent)
+        return node

@@ -1,0 +1,64 @@
+"""What can be packed: which models, which of their rows, and with which attention."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from spancredit.counterfactual.forward import ATTENTION_LAYERS, accepts, carries_state, device_of, inner
+from spancredit.counterfactual.interventions import Row
+from spancredit.counterfactual.projection import trunk_of
+
+PACKABLE = ("sdpa", "eager", "flex_attention")
+
+
+def why_not(model: Any) -> str | None:
+    """Why rows of this model cannot be packed, or None. Unknown families are left to the self-check."""
+    if getattr(model, "config", None) is None or not hasattr(model.config, "get_text_config"):
+        return "it is no transformers model"
+    attention, text = model.config._attn_implementation, model.config.get_text_config()
+    odd = set(getattr(text, "layer_types", None) or ()) - ATTENTION_LAYERS
+    reasons = {
+        f"it has layers of type {', '.join(sorted(odd))}": odd,
+        "it carries a recurrent state": carries_state(model),
+        "it has local attention layers": "local" in (getattr(text, "attention_layers", None) or ()),
+        "it adds position to attention by ALiBi": getattr(text, "alibi", False),
+        "it takes no position_ids": not accepts(model, "position_ids"),
+        f"its attention implementation is {attention!r}, not one of {', '.join(PACKABLE)}": (
+            attention not in PACKABLE and not takes_flex(model)
+        ),
+        "its output head cannot be told from the layers below it": trunk_of(model) is None,
+    }
+    return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+def outruns(model: Any, row: Row) -> bool:
+    """Whether this row is beyond what packing keeps exact.
+
+    A row that hides as much as a sliding window reaches can leave a token with nothing to see; past the length that
+    a model was first trained at, some rotary embeddings depend on the longest row of a forward.
+    """
+    text = model.config.get_text_config()
+    window = getattr(text, "sliding_window", None)
+    if window and row.hidden and row.hidden[1] - row.hidden[0] >= window:
+        return True
+    rope = getattr(text, "rope_parameters", None) or {}
+    if rope.get("rope_type") not in ("dynamic", "longrope"):
+        return False
+    trained = rope.get("original_max_position_embeddings") or getattr(text, "original_max_position_embeddings", None)
+    return len(row.input_ids) > (trained or text.max_position_embeddings)
+
+
+def takes_flex(model: Any) -> bool:
+    return device_of(model).type == "cuda" and getattr(inner(model), "_supports_flex_attn", False)
+
+
+@contextmanager
+def fastest_attention(model: Any) -> Iterator[None]:
+    """On CUDA FlexAttention, whose masks are never square; elsewhere the model's own."""
+    before = model.config._attn_implementation
+    if takes_flex(model):
+        model.config._attn_implementation = "flex_attention"
+    try:
+        yield
+    finally:
+        model.config._attn_implementation = before
