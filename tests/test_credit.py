@@ -31,9 +31,10 @@ def own(tokens=(HELPS, BARELY, HURTS, 5, ANSWER), prompt=(PROMPT,), **more):
     return sc.Rollout(prompt, tokens, **more), [(i, i + 1) for i in range(size - 2)], (size - 1, size)
 
 
-def assign(model, *cases, **config) -> list[sc.Credit]:
+def assign(model, *cases, allowance=None, **config) -> list[sc.Credit]:
     rollouts, spans, answers = zip(*cases, strict=True)
-    return sc.assign_credit(model, None, rollouts, sc.CreditConfig(**config), spans=spans, answers=answers)
+    ranges = {"spans": spans, "answers": answers}
+    return sc.assign_credit(model, None, rollouts, sc.CreditConfig(**config), **ranges, allowance=allowance)
 
 
 def read(text=TEXT, model=None, **config) -> sc.Credit:
@@ -166,6 +167,7 @@ NEUTRAL = {
     "no_span": lambda: assign(hand_model(), (own()[0], [], (4, 5))),
     "over_model_limit": lambda: assign(hand_model(max_position_embeddings=5), own()),
     "non_finite": lambda: assign(ToyLM(table_of({(HELPS, ANSWER): math.nan})), own()),
+    "over_budget": lambda: assign(tiny("llama"), own(), allowance=0.0, budget=0.1),
     "below_noise_floor": lambda: assign(hand_model(), own((BARELY, HURTS, 5, ANSWER))),
 }
 

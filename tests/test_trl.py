@@ -186,7 +186,7 @@ def test_zero_advantage_costs_no_forward(policy, tmp_path):
 def test_credit_is_measured_once_a_rollout_and_does_not_depend_on_the_batching(policy, tmp_path, changes, monkeypatch):
     model, tokenizer = policy
     calls, original = [], adapter.assign_credit
-    monkeypatch.setattr(adapter, "assign_credit", lambda *args: calls.append(args[2]) or original(*args))
+    monkeypatch.setattr(adapter, "assign_credit", lambda *args, **more: calls.append(args[2]) or original(*args, **more))
     trainer = CreditGRPOTrainer(
         copy.deepcopy(model),
         mixed_reward,
@@ -255,7 +255,7 @@ def test_wrong_credit_settings_are_refused_by_the_config(tmp_path):
 
 
 def test_a_scorer_that_differs_from_the_definition_is_refused(policy, tmp_path, monkeypatch):
-    wrong = lambda *args: [(logp - 0.1, cost) for logp, cost in SCORERS["sequential"](*args)]  # noqa: E731
+    wrong = lambda *args: [((logps[-1] - 0.1,), cost) for logps, cost in SCORERS["sequential"](*args)]  # noqa: E731
     monkeypatch.setitem(SCORERS, "packed", wrong)
     with pytest.raises(sc.ModelError, match="self-check failed"):
         trained(policy, CreditGRPOConfig(**settings(tmp_path)))

@@ -1,4 +1,4 @@
-"""The command line: `spancredit train | explain`."""
+"""The command line: `spancredit train | explain | bench`."""
 
 import json
 import sys
@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from spancredit import __version__
+from spancredit.commands.bench import app as bench
 from spancredit.errors import SpanCreditError
 
 app = typer.Typer(
@@ -17,6 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Give every span of a completion the credit it causally earned, inside GRPO/DAPO training.",
 )
+app.add_typer(bench, name="bench")
 PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 

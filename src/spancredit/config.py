@@ -3,14 +3,16 @@
 import math
 import re
 from dataclasses import dataclass, field, fields
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from spancredit.counterfactual.interventions import Intervention
+from spancredit.counterfactual.proxies import ProxyName
 from spancredit.counterfactual.scorers import ScorerName
 from spancredit.errors import ConfigError, UnknownNameError
 from spancredit.text.segment import Segmenter
 from spancredit.weighting import Mode
 
+Signal = Literal[ScorerName, ProxyName]
 COUNTS = ("max_spans", "max_span_tokens", "window_tokens", "max_tokens_per_forward")
 BOUNDS = {
     **dict.fromkeys(("boost", "min_weight", "answer_weight", "noise_floor"), ("at least", 0)),
@@ -37,10 +39,11 @@ class CreditConfig:
         "How span scores become weights: `counterfactual` (the paper), `inverted` and `random` (its matched controls), "
         "or `uniform` (every weight 1, nothing measured).",
     )
-    scorer: ScorerName = _setting(
+    scorer: Signal = _setting(
         "packed",
-        "How log-probabilities are computed: `sequential` (one forward for each counterfactual: the definition), "
-        "`batched` (many at once, padded) or `packed` (only the tokens that change). All give the same numbers.",
+        "How drops are computed: `sequential` (one forward for each counterfactual: the definition), `batched` (many "
+        "at once, padded) or `packed` (only the tokens that change), which all give the same numbers; or a proxy that "
+        "needs no counterfactual: `surprisal`, `entropy`, `attention`, `gradient`.",
     )
     segmenter: Segmenter = _setting(
         "steps",
@@ -55,6 +58,11 @@ class CreditConfig:
         None,
         "Propagate the intervention through this many tokens after the span, and to the answer; what stands between "
         "is read as it was. None: through all of them, which is exact; 0: the answer alone.",
+    )
+    budget: float | None = _setting(
+        None,
+        "Largest share of a training step that credit may take, such as 0.1: exact where that fits, else coarse to "
+        "fine, a horizon, a sample of the rollouts; reported under `credit/method/`. None: exact, whatever it costs.",
     )
     influence: bool = _setting(
         False, "Also measure how far the log-probability of every later span falls: `Credit.influence`."
@@ -97,9 +105,11 @@ class CreditConfig:
                 raise ConfigError(f"{name} is {value!r}; expected {'an integer, ' if whole else ''}{relation} {bound}.")
         if self.horizon is not None and (not isinstance(self.horizon, int) or self.horizon < 0):
             raise ConfigError(f"horizon is {self.horizon!r}; expected None or an integer, at least 0.")
-        for name, why in self._without_horizon().items():
-            if self.horizon is not None and why:
-                raise ConfigError(f"horizon is {self.horizon}, but {name}: {why}; expected horizon None.")
+        if self.budget is not None and not (isinstance(self.budget, (int, float)) and 0 < self.budget < 1):
+            raise ConfigError(f"budget is {self.budget!r}; expected None or a share between 0 and 1.")
+        for clash, holds in self._clashes().items():
+            if holds:
+                raise ConfigError(f"{clash}.")
         if not isinstance(self.filler, str):
             raise ConfigError(f"filler is {self.filler!r}; expected a text.")
         if not self.boost >= self.min_weight:
@@ -110,12 +120,23 @@ class CreditConfig:
             except re.error as error:
                 raise ConfigError(f"answer_pattern {self.answer_pattern!r} does not compile: {error}.") from error
 
-    def _without_horizon(self) -> dict[str, str | None]:
-        """Settings that a horizon does not go with, and why."""
+    def _clashes(self) -> dict[str, bool]:
+        """Settings that exclude each other, and whether both are set."""
+        horizon, budget, proxy = self.horizon, self.budget, self.scorer in get_args(ProxyName)
         return {
-            "intervention is 'delete'": self.intervention == "delete"
-            and "the text beyond it would keep positions that the rest has moved away from"
-            or None,
-            "influence is asked for": self.influence and "spans beyond it are not recomputed" or None,
-            "scorer is 'batched'": self.scorer == "batched" and "padded rows are recomputed to their end" or None,
+            f"horizon {horizon} does not go with intervention 'delete': the text beyond it would have to move": (
+                horizon is not None and self.intervention == "delete"
+            ),
+            f"horizon {horizon} needs scorer 'packed' or 'sequential'; got {self.scorer!r}": (
+                horizon is not None and self.scorer not in ("packed", "sequential")
+            ),
+            f"horizon {horizon} does not go with budget {budget}, which chooses one": (
+                horizon is not None and budget is not None
+            ),
+            f"budget {budget} needs scorer 'packed'; got {self.scorer!r}": (
+                budget is not None and self.scorer != "packed"
+            ),
+            "influence needs every later span recomputed; expected no horizon, no budget and no proxy": (
+                self.influence and (horizon is not None or budget is not None or proxy)
+            ),
         }

@@ -12,11 +12,12 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from spancredit.config import CreditConfig
+from spancredit.counterfactual.budget import Budgeted, default_allowance, method_name, within_budget
 from spancredit.counterfactual.forward import eval_mode
-from spancredit.counterfactual.interventions import Row, clean_row, intervene, replacement_ids
-from spancredit.counterfactual.scorers import Scores, score_rows
+from spancredit.counterfactual.interventions import clean_row, replacement_ids
+from spancredit.counterfactual.measure import PROXIES, Target, measure
 from spancredit.text.locate import FIND, Ranges, locate_reasoning
-from spancredit.types import Cost, Credit, Rollout, Span, SpanCredit
+from spancredit.types import Credit, Rollout, Span, SpanCredit
 from spancredit.validation import ModelFacts, check_own_ranges, check_replacement, check_rollout
 from spancredit.weighting import arrange, importances, permutation_seed, token_weights
 
@@ -29,6 +30,7 @@ def assign_credit(
     *,
     spans: Sequence[Ranges] | None = None,
     answers: Sequence[tuple[int, int] | Span | None] | None = None,
+    allowance: float | None = None,
 ) -> list[Credit]:
     """Give every span of every completion the credit it causally earned (arXiv 2602.09331, Section 3).
 
@@ -39,6 +41,8 @@ def assign_credit(
         config: How to score; `CreditConfig()` if None.
         spans: Own spans for each rollout: ranges of completion tokens, in order, disjoint, before the answer.
         answers: Own answer for each rollout, a range of completion tokens or None; else it is looked for in the text.
+        allowance: Tokens that scoring may send through the model under `config.budget`. The trainers derive it from
+            the time that their steps take; None: as if a step were four forwards of the rollouts.
 
     Returns:
         One `Credit` for each rollout, in the same order.
@@ -58,24 +62,42 @@ def assign_credit(
         check_rollout(i, rollout, facts)
         reason = _reason_to_skip(rollout, config, facts)
         own = FIND if spans is None else spans[i], FIND if answers is None else answers[i]
-        plans.append(Plan(reason=reason) if reason else _plan(i, rollout, tokenizer, config, replacement, *own))
-    jobs = [plan.rows for plan in plans if plan.rows]
+        plans.append(Plan(reason=reason) if reason else _plan(i, rollout, tokenizer, config, *own))
+    scored = [(rollout, plan) for rollout, plan in zip(rollouts, plans, strict=True) if plan.target]
     with eval_mode(model):
-        scores = iter(score_rows(model, jobs, config.scorer, config.temperature, config.max_tokens_per_forward))
+        found = iter(_measure(model, scored, config, replacement, allowance))
     return [
-        _credit(rollout, plan, next(scores) if plan.rows else [], config)
+        _credit(rollout, plan, next(found) if plan.target else None, config)
         for rollout, plan in zip(rollouts, plans, strict=True)
     ]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to score for one rollout: the clean row first, then one counterfactual for each span; or why nothing."""
+    """What is measured of one rollout, or why nothing."""
 
     reason: str | None = None
     answer: Span | None = None
     spans: tuple[Span, ...] = ()
-    rows: tuple[Row, ...] = ()
+    target: Target | None = None
+
+
+def _measure(
+    model: Any,
+    scored: Sequence[tuple[Rollout, Plan]],
+    config: CreditConfig,
+    replacement: Sequence[int],
+    allowance: float | None,
+) -> list[Budgeted]:
+    targets = [plan.target for _, plan in scored if plan.target]
+    if config.budget is None:
+        method = config.scorer if config.scorer in PROXIES else method_name(config.horizon)
+        return [Budgeted(one, method) for one in measure(model, targets, config, replacement, config.horizon)]
+    if allowance is None:
+        tokens = sum(len(rollout.prompt_ids) + len(rollout.completion_ids) for rollout, _ in scored)
+        allowance = default_allowance(config.budget, tokens)
+    lots = [permutation_seed(config.seed, rollout.completion_ids) for rollout, _ in scored]
+    return within_budget(model, targets, config, replacement, allowance, lots)
 
 
 def _reason_to_skip(rollout: Rollout, config: CreditConfig, facts: ModelFacts) -> str | None:
@@ -97,29 +119,27 @@ def _plan(
     rollout: Rollout,
     tokenizer: PreTrainedTokenizerBase | None,
     config: CreditConfig,
-    replacement: Sequence[int],
     own_spans: Ranges | str,
     own_answer: tuple[int, int] | Span | str | None,
 ) -> Plan:
     found, answer = locate_reasoning(i, rollout, tokenizer, config, own_spans, own_answer)
     if answer is None or not found:
         return Plan(reason="no_span" if answer else "no_answer", answer=answer)
-    clean = clean_row(rollout, answer, found if config.influence else ())
     offset = len(rollout.prompt_ids)
-    ranges = [(offset + span.start, offset + span.end) for span in found]
-    masked = [intervene(clean, span, config.intervention, replacement, config.horizon) for span in ranges]
-    return Plan(answer=answer, spans=tuple(found), rows=(clean, *masked))
+    ranges = tuple((offset + span.start, offset + span.end) for span in found)
+    return Plan(answer=answer, spans=tuple(found), target=Target(clean_row(rollout, answer), ranges))
 
 
-def _credit(rollout: Rollout, plan: Plan, scores: Scores, config: CreditConfig) -> Credit:
+def _credit(rollout: Rollout, plan: Plan, bought: Budgeted | None, config: CreditConfig) -> Credit:
     size = len(rollout.completion_ids)
-    if plan.reason is not None or plan.answer is None:
+    if plan.answer is None or bought is None:
         return Credit(torch.ones(size), answer=plan.answer, reason=plan.reason)
-    cost = sum((cost for _, cost in scores), Cost())
-    clean_logp, *masked_logps_K = [logps[-1] for logps, _ in scores]
-    drops_K = [clean_logp - masked for masked in masked_logps_K]
-    if not all(map(math.isfinite, [clean_logp, *drops_K])):
-        return Credit(torch.ones(size), answer=plan.answer, reason="non_finite", cost=cost)
+    measured = bought.measured
+    if measured is None:
+        return Credit(torch.ones(size), answer=plan.answer, reason="over_budget")
+    drops_K = measured.drops_K
+    if not all(map(math.isfinite, [measured.answer_logp, *drops_K])):
+        return Credit(torch.ones(size), answer=plan.answer, reason="non_finite", cost=measured.cost)
 
     importances_K = importances(drops_K, config.noise_floor, config.full_scale)
     scores_K = arrange(importances_K, config.mode, permutation_seed(config.seed, rollout.completion_ids))
@@ -135,4 +155,14 @@ def _credit(rollout: Rollout, plan: Plan, scores: Scores, config: CreditConfig) 
         SpanCredit(s.start, s.end, s.kind, s.text, drop, importance, float(weights_T[s.start]))
         for s, drop, importance in zip(plan.spans, drops_K, importances_K, strict=True)
     )
-    return Credit(weights_T, credited, plan.answer, clean_logp, reason, cost)
+    return Credit(
+        weights_T,
+        credited,
+        plan.answer,
+        measured.answer_logp,
+        reason,
+        measured.cost,
+        measured.influence_KK,
+        bought.method,
+        bought.agreement,
+    )

@@ -48,7 +48,8 @@ class SpanCredit(Span):
     """A span with what its masking did.
 
     Args:
-        drop: Clean minus masked log-probability of the answer, in nats. Signed: negative if masking helped.
+        drop: Clean minus masked log-probability of the answer, in nats. Signed: negative if masking helped. Under a
+            proxy, its score.
         importance: The drop above the noise floor, normalised to [0, 1] within the completion.
         weight: What multiplies the advantage of the span's tokens.
     """
@@ -87,6 +88,10 @@ class Credit:
         answer_logp: Clean log-probability of the answer's tokens, in nats; None if it was not scored.
         reason: None, or why every weight is 1: one of `REASONS`.
         cost: What scoring this rollout took.
+        influence: float32 `(K, K)`, nats, if `CreditConfig.influence` asked for it: at `[i, j]` what span `j`'s
+            log-probability falls by when span `i`, which stands before it, is masked; 0 elsewhere.
+        method: How its drops were measured: `exact`, `coarse` (stretches first), `horizon_N`, or a proxy's name.
+        agreement: Rank correlation of the drops with exact ones, where a budget had this rollout checked.
     """
 
     token_weights: torch.Tensor
@@ -95,6 +100,9 @@ class Credit:
     answer_logp: float | None = None
     reason: str | None = None
     cost: Cost = Cost()
+    influence: torch.Tensor | None = None
+    method: str | None = None
+    agreement: float | None = None
 
 
 REASONS = {
@@ -107,5 +115,6 @@ REASONS = {
     "no_span": "nothing stands before the answer",
     "over_model_limit": "prompt and completion are longer than the model's position limit",
     "non_finite": "a log-probability of the answer is NaN or infinite",
+    "over_budget": "the budget did not reach as far as this rollout",
     "below_noise_floor": "no span's masking moved the answer by more than the noise floor",
 }

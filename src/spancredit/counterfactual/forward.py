@@ -61,7 +61,8 @@ def resumed_logps(model: Any, row: Row, temperature: float) -> tuple[float, ...]
     Three forwards, each over contiguous positions: the original up to the answer, the part that the intervention
     changes, and the answer, which reads both.
     """
-    assert row.original is not None and row.resume is not None
+    assert row.original is not None
+    assert row.resume is not None
     answer, start = row.answer_start - 1, _first_difference(row)
     mask_1L = torch.ones(1, len(row.input_ids), dtype=torch.long)
     if row.hidden is not None:
@@ -104,7 +105,7 @@ def inner(model: Any) -> Any:
 
 def carries_state(model: Any) -> bool:
     """Whether the model passes on more than keys and values from token to token: a recurrent or convolution state."""
-    config = getattr(inner(model), "config", None)
+    config: Any = getattr(inner(model), "config", None)
     text = config.get_text_config() if hasattr(config, "get_text_config") else config
     types = set(getattr(text, "layer_types", None) or ())
     return getattr(inner(model), "_is_stateful", False) or not types <= ATTENTION_LAYERS
@@ -140,7 +141,8 @@ def _first_difference(row: Row) -> int:
     """Where the intervention begins: at the hidden span, or at the first token that is not the original's."""
     if row.hidden is not None:
         return row.hidden[0]
-    assert row.original is not None and row.resume is not None
+    assert row.original is not None
+    assert row.resume is not None
     pairs = zip(row.input_ids[: row.resume], row.original, strict=False)
     return next((i for i, (new, old) in enumerate(pairs) if new != old), row.resume)
 

@@ -63,8 +63,9 @@ def intervene(
     else:
         substitute = () if intervention == "delete" else tuple(islice(cycle(replacement), end - start))
         row = replace(row, input_ids=clean.input_ids[:start] + substitute + clean.input_ids[end:])
-    reaches_all = horizon is None or end + horizon >= row.answer_start - 1
-    return row if reaches_all else replace(row, resume=end + horizon)
+    if horizon is None or end + horizon >= row.answer_start - 1:
+        return row
+    return replace(row, resume=end + horizon)
 
 
 def replacement_ids(

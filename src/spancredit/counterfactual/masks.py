@@ -20,11 +20,14 @@ BLOCK = 128
 
 @dataclass(frozen=True)
 class Intervals:
-    """Preorder numbers, int64 `(N,)`: of each node, of the end of its subtree, and of its tail (-1 for none)."""
+    """For each node, int64 `(N,)`: its preorder number, the end of its subtree, its tail's number (-1 for none), the
+    position from which it sees its tail's path, and its own position."""
 
     start: np.ndarray
     end: np.ndarray
     tail: np.ndarray
+    resume: np.ndarray
+    position: np.ndarray
 
     @classmethod
     def of(cls, trie: Trie) -> "Intervals":
@@ -43,7 +46,8 @@ class Intervals:
         start = np.array(starts, dtype=np.int64)
         end = np.where(trie.silent, start, start + np.array(sizes))
         tails = np.array(trie.tails)
-        return cls(start, end, np.where(tails < 0, -1, start[tails]))
+        tail = np.where(tails < 0, -1, start[tails])
+        return cls(start, end, tail, np.array(trie.resumes), np.array(trie.positions))
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class Sight:
     position_BK: torch.Tensor
 
     @classmethod
-    def of(cls, trie: Trie, intervals: Intervals, parts: list[Part]) -> "Sight":
+    def of(cls, intervals: Intervals, parts: list[Part]) -> "Sight":
         """Keys are what the parts need, right-padded, then their own nodes, right-padded; padding sees itself."""
         deep, wide = max(len(part.needs) for part in parts), max(map(len, parts))
         shape = (len(parts), deep + wide)
@@ -66,14 +70,15 @@ class Sight:
         end, position = number + 1, np.zeros(shape, dtype=np.int64)
         tail, resume = np.full(shape, -1), np.full(shape, NEVER)
         for b, part in enumerate(parts):
-            for at, nodes in ((0, np.array(part.needs, dtype=np.int64)), (deep, np.array(part.nodes))):
+            needs, own = np.array(part.needs, dtype=np.int64), np.arange(part.nodes.start, part.nodes.stop)
+            for at, nodes in ((0, needs), (deep, own)):
                 here = slice(at, at + len(nodes))
                 number[b, here], end[b, here] = intervals.start[nodes], intervals.end[nodes]
-                position[b, here] = np.array(trie.positions)[nodes]
+                position[b, here] = intervals.position[nodes]
                 tail[b, here] = intervals.tail[nodes]
-                resume[b, here] = np.array(trie.resumes)[nodes]
-        own = [torch.from_numpy(array[:, deep:].copy()) for array in (number, tail, resume)]
-        return cls(*own, *(torch.from_numpy(array) for array in (number, end, position)))
+                resume[b, here] = intervals.resume[nodes]
+        asking = [torch.from_numpy(array[:, deep:].copy()) for array in (number, tail, resume)]
+        return cls(*asking, *(torch.from_numpy(array) for array in (number, end, position)))
 
     def to(self, device: torch.device) -> "Sight":
         return Sight(*(tensor.to(device) for tensor in vars(self).values()))

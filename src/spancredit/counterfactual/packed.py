@@ -23,7 +23,6 @@ from spancredit.counterfactual.trie import Trie
 from spancredit.types import Cost
 
 LEAST_PART = 256
-SLACK = {"cpu": 64, "cuda": 1024}  # tokens of padding that cost less than another forward
 Asked = dict[int, list[int]]  # node -> the tokens whose log-probability after it is asked for
 
 
@@ -46,7 +45,7 @@ def score_packed(
     with fastest_attention(model):
         parts = cut(trie, part_size(model, max_tokens))
         users = Counter(node for part in parts for node in part.needs)
-        for batch in batches(parts, max_tokens, SLACK[device_of(model).type]):
+        for batch in batches(parts, max_tokens, slack(model)):
             together = [parts[i] for i in batch]
             logps |= _forward(model, trie, intervals, together, asked, users, memory, temperature)
             padding = len(together) * max(map(len, together)) - sum(map(len, together))
@@ -68,6 +67,13 @@ def part_size(model: Any, max_tokens: int) -> int:
     if model.config._attn_implementation == "flex_attention":
         return max_tokens
     return min(max(LEAST_PART, 3 * model.config.get_text_config().hidden_size // 2), max_tokens)
+
+
+def slack(model: Any) -> int:
+    """Tokens of padding that cost less than another forward: on a CPU many of a small model, few of a large one."""
+    if device_of(model).type != "cpu":
+        return 1024
+    return min(256, 2**22 // model.config.get_text_config().hidden_size ** 2)
 
 
 def _forward(
@@ -101,7 +107,7 @@ def _forward(
     inputs: dict[str, Any] = {
         "input_ids": ids_BN.to(device),
         "position_ids": positions_BN.to(device),
-        "attention_mask": masks_for(model, Sight.of(trie, intervals, parts)),
+        "attention_mask": masks_for(model, Sight.of(intervals, parts)),
         "use_cache": bool(kept or deep),
     }
     if kept or deep:

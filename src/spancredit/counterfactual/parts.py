@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from spancredit.counterfactual.trie import Trie
 
@@ -31,7 +32,7 @@ def cut(trie: Trie, most: int) -> list[Part]:
         while end - bounds[-1] > most:
             bounds.append(bounds[-1] + most)
     bounds.append(len(trie))
-    return [Part(range(a, b), _needs(trie, a, b)) for a, b in zip(bounds, bounds[1:], strict=False) if a < b]
+    return [Part(range(a, b), _needs(trie, a, b)) for a, b in pairwise(bounds) if a < b]
 
 
 def _needs(trie: Trie, start: int, end: int) -> list[int]:

@@ -18,6 +18,10 @@ def tally(credits: Sequence[Credit]) -> Tally:
     sums["forwards"] = (sum(credit.cost.forwards for credit in credits), 0)
     sums["fallbacks"] = (sum(credit.cost.fallbacks for credit in credits), 0)
     for credit in credits:
+        if credit.method is not None:
+            _add(sums, f"method/{credit.method}", 1, 0)
+        if credit.agreement is not None:
+            _add(sums, "agreement", credit.agreement, 1)
         for span in credit.spans:
             _add(sums, f"drop/{span.kind}", span.drop, 1)
         if credit.reason is None:

@@ -16,6 +16,7 @@ from spancredit.credit import assign_credit
 from spancredit.errors import TrainerError
 from spancredit.training.config import CreditGRPOConfig
 from spancredit.training.metrics import merge, tally
+from spancredit.training.pace import Pace
 from spancredit.types import Credit, Rollout
 
 __all__ = ["CreditBatch", "CreditGRPOConfig", "CreditGRPOTrainer"]
@@ -63,6 +64,7 @@ class CreditGRPOTrainer(GRPOTrainer):
             raise TrainerError("the policy is sharded (FSDP or ZeRO-3); expected whole weights on every rank, for now.")
         self._on_credit = on_credit
         self._credit_seconds = 0.0
+        self._pace = Pace()
         self.add_callback(_TimeShare(self))
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -72,11 +74,13 @@ class CreditGRPOTrainer(GRPOTrainer):
         started = time.perf_counter()
         config = self.args.credit
         rollouts = _rollouts(output)
+        allowance = self._pace.allowance(config.budget) if config.budget else None
         with self.accelerator.autocast():
-            credits = assign_credit(self.model, self._tokenizer, rollouts, config)
+            credits = assign_credit(self.model, self._tokenizer, rollouts, config, allowance=allowance)
         if config.mode != "uniform":
             output = {**output, "advantages": output["advantages"][:, None] * _pad_weights(credits, output)}
         self._credit_seconds += time.perf_counter() - started
+        self._pace.scored(started, time.perf_counter(), sum(credit.cost.tokens for credit in credits))
         self._report(rollouts, credits, output)
         return output
 

@@ -1,0 +1,1 @@
+"""What credit costs, measured: work -> contestants -> seconds and bytes -> ratios to one policy forward -> tables."""

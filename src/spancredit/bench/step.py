@@ -1,0 +1,177 @@
+"""`spancredit bench step`: what share of a training step credit takes, measured, and as counted from tokens.
+
+The prediction, in multiply-adds (`bench/price.py`), with P for one policy forward over the step's rollouts:
+
+    credit                tokens that scoring forwarded, each at the mean price of those at the floor, and logits
+    generation            P: each token is forwarded once, and each completion token has logits
+    loss and backward     3 P: a forward, and a backward of twice its cost
+    predicted share       credit / (credit + P + 3 P)
+    predicted seconds     multiply-adds * (measured seconds of credit / multiply-adds of credit)
+
+Generation takes longer than predicted where it is bound by reading the weights, once for every token of a completion.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from transformers import PrinterCallback
+
+from spancredit.bench.floor import Item, credit_need, policy_need
+from spancredit.bench.jobs import Job
+from spancredit.bench.machine import machine
+from spancredit.bench.models import Source, prices_of
+from spancredit.bench.price import Need, Prices, price
+from spancredit.errors import ConfigError
+from spancredit.training.trl import CreditBatch, CreditGRPOConfig, CreditGRPOTrainer
+
+BACKWARD = 2  # forwards that a backward costs
+GENERATION = "generation_seconds"
+WARM_UP = 1  # steps before those that are reported
+
+
+@dataclass(frozen=True)
+class StepWork:
+    """Multiply-adds of a step: a policy forward over its rollouts, credit as it was scored, and the least for it."""
+
+    policy: int
+    credit: int
+    floor: int
+
+    @property
+    def training(self) -> int:
+        """Loss and backward."""
+        return (1 + BACKWARD) * self.policy
+
+
+class _TimedTrainer(CreditGRPOTrainer):
+    """Logs the seconds of generation too, which TRL does not."""
+
+    def _generate(self, *args: Any, **named: Any) -> Any:
+        started = time.perf_counter()
+        output = super()._generate(*args, **named)
+        self._metrics["train"][GENERATION].append(time.perf_counter() - started)
+        return output
+
+
+def bench_step(
+    source: Source,
+    make_job: Callable[[int], Job],
+    steps: int,
+    batch: int,
+    generations: int,
+    credit: dict[str, Any],
+    note: Callable[[str], Any] = lambda _: None,
+) -> dict[str, Any]:
+    """Shares of an optimizer step's time; medians over the steps after the first, which warms up.
+
+    Args:
+        make_job: Gives the job for a number of prompts.
+        batch: Completions of a step.
+        generations: Completions of a prompt.
+        credit: Fields of `CreditConfig`.
+    """
+    if steps < 1:
+        raise ConfigError(f"--steps is {steps}; expected at least 1.")
+    if generations < 2 or batch % generations:
+        raise ConfigError(f"--batch is {batch}; expected a multiple of --generations, {generations}, at least 2.")
+    note("loading the model")
+    job = make_job((steps + WARM_UP) * batch // generations)
+    batches: list[CreditBatch] = []
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = _arguments(source, folder, steps + WARM_UP, batch, generations)
+        prefixed = {f"credit_{name}": value for name, value in credit.items()}
+        trainer = _TimedTrainer(
+            job.model,
+            job.reward,
+            CreditGRPOConfig(**{**arguments, **job.settings, **prefixed}),
+            train_dataset=job.dataset,
+            processing_class=job.tokenizer,
+            on_credit=batches.append,
+        )
+        trainer.remove_callback(PrinterCallback)
+        note(f"{steps + WARM_UP} optimizer steps")
+        trainer.train()
+    prices = prices_of(job.model)
+    logs = [row for row in trainer.state.log_history if "step_time" in row]
+    rows = [_row(log, step_work(one, prices)) for log, one in zip(logs, batches, strict=True)][WARM_UP:]
+    return {
+        "kind": "step",
+        "source": source.facts(),
+        "steps": steps,
+        "batch": batch,
+        "generations": generations,
+        "completion": _length(batches),
+        "credit": credit,
+        "machine": machine(source.device),
+        "formula": "predicted share = credit / (credit + P + 3 P), P one policy forward over the step's rollouts",
+        "rows": rows,
+        "median": {name: median(row[name] for row in rows) for name in rows[0]},
+    }
+
+
+def step_work(batch: CreditBatch, prices: Prices) -> StepWork:
+    """What a step's policy forward and credit come to; the floor is that of exact credit with padded spans."""
+    scored: list[Item] = []
+    rows = 0
+    everything = [Item(tuple(r.prompt_ids), tuple(r.completion_ids), (), (0, 1)) for r in batch.rollouts]
+    for item, one in zip(everything, batch.credits, strict=True):
+        if one.spans and one.answer is not None:
+            spans = tuple((span.start, span.end) for span in one.spans)
+            scored.append(Item(item.prompt_ids, item.completion_ids, spans, (one.answer.start, one.answer.end)))
+            rows += (1 + len(spans)) * one.answer.size
+    least = credit_need(scored, "pad")
+    forwarded = sum(one.cost.tokens for one in batch.credits)
+    trunk = price(Need(least.pieces), prices) * forwarded / max(1, least.tokens)
+    return StepWork(
+        policy=price(policy_need(everything), prices),
+        credit=round(trunk) + price(Need(logits=rows), prices),
+        floor=price(least, prices),
+    )
+
+
+def _arguments(source: Source, folder: str, steps: int, batch: int, generations: int) -> dict[str, Any]:
+    """Settings of the trainer: one generation batch a step, every step logged, nothing kept."""
+    return {
+        "output_dir": folder,
+        "max_steps": steps,
+        "per_device_train_batch_size": batch,
+        "num_generations": generations,
+        "gradient_checkpointing": False,
+        "use_cpu": source.device == "cpu",
+        "bf16": source.dtype == "bfloat16",
+        "learning_rate": 1e-6,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        "seed": source.seed,
+    }
+
+
+def _length(batches: list[CreditBatch]) -> float:
+    """Median tokens of a completion."""
+    return median(len(rollout.completion_ids) for batch in batches for rollout in batch.rollouts)
+
+
+def _row(log: dict[str, float], work: StepWork) -> dict[str, float]:
+    step, credit, generation = log["step_time"], log["credit/seconds"], log[GENERATION]
+    pace = credit / work.credit if work.credit else 0.0  # seconds for a multiply-add
+    whole = work.policy + work.training
+    return {
+        "step_seconds": step,
+        "generation_seconds": generation,
+        "credit_seconds": credit,
+        "training_seconds": step - generation - credit,
+        "credit_share": log["credit/time_share"],
+        "generation_share": generation / step,
+        "training_share": 1 - (generation + credit) / step,
+        "predicted_share": work.credit / (work.credit + whole),
+        "floor_share": work.floor / (work.floor + whole),
+        "predicted_generation_seconds": pace * work.policy,
+        "predicted_training_seconds": pace * work.training,
+        "scored": log["credit/scored"],
+    }

@@ -1,0 +1,231 @@
+"""`spancredit bench scorers | growth | step`: what credit costs on this machine, beside one policy forward."""
+
+import json
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from spancredit.errors import ConfigError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Measure what credit costs here, in policy forwards: by scorer, as work grows, and in a training step.",
+)
+
+ModelName = Annotated[str | None, typer.Option("--model", help="`bundled`, a folder, or a name on the hub.")]
+ShapeName = Annotated[
+    str | None,
+    typer.Option("--shape", help="A random model: tiny, 0.5b, gemma-270m, or hidden=..,layers=..,heads=..,vocab=.."),
+]
+Dtype = Annotated[str, typer.Option(help="float32 or bfloat16.")]
+Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+Seed = Annotated[int, typer.Option(help="Seed of random weights and tokens.")]
+Repeats = Annotated[int, typer.Option(help="Rounds; figures are medians over them.")]
+Prompt = Annotated[int, typer.Option(help="Tokens of a random prompt.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the report as JSON.")]
+Out = Annotated[Path | None, typer.Option(help="Also write the report as JSON to this file.")]
+
+
+@app.command()
+def scorers(
+    model: ModelName = None,
+    shape: ShapeName = None,
+    work: Annotated[str, typer.Option(help="random, or gsm8k:FILE.jsonl for four of its solutions.")] = "random",
+    prompt: Prompt = 100,
+    completion: Annotated[int, typer.Option(help="Tokens of a random completion.")] = 128,
+    spans: Annotated[int, typer.Option(help="Spans of a random completion.")] = 16,
+    rollouts: Annotated[int, typer.Option(help="Random completions.")] = 4,
+    group: Annotated[int, typer.Option(help="Random completions of one prompt.")] = 1,
+    interventions: Annotated[str, typer.Option(help="Compared, with commas between.")] = "pad,attention",
+    horizons: Annotated[str, typer.Option(help="Compared, with commas between; empty: none.")] = "64,16,0",
+    dtype: Dtype = "float32",
+    device: Device = "cpu",
+    repeats: Repeats = 5,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+    out: Out = None,
+) -> None:
+    """Compare all scorers and horizons, and the published implementation's cost, on the same work.
+
+    The unit is one policy forward: the padded batch, with logits for every completion token. The floor prices, in
+    multiply-adds, the tokens and logits that cannot be avoided. `published` is our re-creation of that cost.
+
+    Examples:
+
+      spancredit bench scorers
+
+      spancredit bench scorers --model ./my-model --work gsm8k:gsm8k.jsonl --device cuda --dtype bfloat16
+
+      spancredit bench scorers --shape 0.5b --completion 512 --group 4 --json
+    """
+    from spancredit.bench.scorers import bench_scorers
+    from spancredit.bench.work import Sizes, gsm8k_work, random_work, vocabulary_of
+
+    _check(out, repeats)
+    sizes = Sizes(prompt, completion, spans, rollouts, group)
+    kind, _, path = work.partition(":")
+    if kind not in ("random", "gsm8k") or (kind == "gsm8k") != bool(path):
+        raise ConfigError(f"--work is {work!r}; expected random, or gsm8k: and the path of a file.")
+
+    def make_work(loaded: Any, tokenizer: Any) -> Any:
+        if kind == "gsm8k":
+            return gsm8k_work(Path(path), tokenizer)
+        return random_work(sizes, *vocabulary_of(loaded), seed)
+
+    source = _source(model, shape, dtype, device, seed)
+    reaches = [_horizon(part) for part in horizons.split(",") if part]
+    with _Notes(as_json) as note:
+        report = bench_scorers(source, make_work, interventions.split(","), reaches, repeats, note)
+    _give(report, as_json, out)
+
+
+@app.command()
+def growth(
+    model: ModelName = None,
+    shape: ShapeName = None,
+    tables: Annotated[str, typer.Option(help="What grows, with commas between.")] = "spans,completion,group,vocabulary",
+    quick: Annotated[bool, typer.Option("--quick", help="The smaller sizes only.")] = False,
+    rollouts: Annotated[int | None, typer.Option(help="Completions; by default 4, for groups 16.")] = None,
+    intervention: Annotated[str, typer.Option(help="pad, attention, delete or filler.")] = "pad",
+    horizon: Annotated[int | None, typer.Option(help="Tokens that an intervention reaches; default: all.")] = None,
+    dtype: Dtype = "float32",
+    device: Device = "cpu",
+    repeats: Repeats = 5,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+    out: Out = None,
+    plot: Annotated[Path | None, typer.Option(help="Also draw the tables into this file (.svg or .png).")] = None,
+) -> None:
+    """Show how packed credit grows with spans, completion length, group size and vocabulary.
+
+    Memory is what a run takes beyond the model: allocated on CUDA; on Linux the high-water mark of the process.
+    The model is random (--shape tiny by default).
+
+    Examples:
+
+      spancredit bench growth --quick
+
+      spancredit bench growth --shape 0.5b --device cuda --dtype bfloat16 --plot growth.svg
+
+      spancredit bench growth --tables spans,completion --horizon 16 --json
+    """
+    from spancredit.bench.growth import bench_growth
+    from spancredit.config import CreditConfig
+
+    _check(out, repeats)
+    _check(plot, repeats)
+    if plot is not None and plot.suffix not in (".svg", ".png"):
+        raise ConfigError(f"--plot is {plot}; expected a file that ends in .svg or .png.")
+    if rollouts is not None and rollouts < 1:
+        raise ConfigError(f"--rollouts is {rollouts}; expected at least 1.")
+    settings: dict[str, Any] = {"intervention": intervention, "horizon": horizon}
+    config = CreditConfig(**settings)
+    source = _source(model, shape or (None if model else "tiny"), dtype, device, seed)
+    with _Notes(as_json) as note:
+        report = bench_growth(source, tables.split(","), quick, rollouts, config, repeats, note)
+    _give(report, as_json, out)
+    if plot is not None:
+        from spancredit.bench.plot import plot_growth
+
+        plot_growth(report, plot)
+
+
+@app.command()
+def step(
+    model: ModelName = None,
+    shape: ShapeName = None,
+    steps: Annotated[int, typer.Option(help="Optimizer steps; one more, before them, warms up.")] = 4,
+    batch: Annotated[int, typer.Option(help="Completions of a step.")] = 128,
+    generations: Annotated[int, typer.Option(help="Completions of a prompt.")] = 8,
+    prompt: Prompt = 100,
+    completion: Annotated[int, typer.Option(help="Tokens of a completion (with --shape).")] = 512,
+    spans: Annotated[int, typer.Option(help="Spans of a completion (with --shape).")] = 16,
+    horizon: Annotated[int | None, typer.Option(help="Tokens that an intervention reaches; default: all.")] = None,
+    budget: Annotated[float | None, typer.Option(help="Share of the step that credit may take.")] = None,
+    dtype: Dtype = "float32",
+    device: Device = "cpu",
+    seed: Seed = 0,
+    as_json: AsJson = False,
+    out: Out = None,
+) -> None:
+    """Show what share of an optimizer step credit takes, beside the share that the tokens predict.
+
+    The embedded task with the bundled policy; with --shape a random model, random prompts, completions of a
+    forced length and a random reward. Predicted share = credit / (credit + P + 3 P) in multiply-adds, P being
+    one policy forward: generation takes P, loss and backward 3 P.
+
+    Examples:
+
+      spancredit bench step
+
+      spancredit bench step --shape 0.5b --completion 512 --spans 16 --batch 16 --device cuda --dtype bfloat16
+    """
+    from spancredit.bench.jobs import embedded_job, random_job
+    from spancredit.bench.step import bench_step
+
+    _check(out, 1)
+    source = _source(model, shape, dtype, device, seed)
+
+    def make_job(count: int) -> Any:
+        return embedded_job(source, count) if shape is None else random_job(source, count, prompt, completion, spans)
+
+    credit = {name: value for name, value in {"horizon": horizon, "budget": budget}.items() if value is not None}
+    with _Notes(as_json) as note:
+        report = bench_step(source, make_job, steps, batch, generations, credit, note)
+    _give(report, as_json, out)
+
+
+def _source(model: str | None, shape: str | None, dtype: str, device: str, seed: int) -> Any:
+    from spancredit.bench.models import Source, read_shape
+
+    if model is not None and shape is not None:
+        raise ConfigError(f"--model is {model!r} and --shape is {shape!r}; expected one of the two.")
+    return Source(model or "bundled", read_shape(shape) if shape else None, dtype, device, seed)
+
+
+def _check(path: Path | None, repeats: int) -> None:
+    if path is not None and not path.parent.is_dir():
+        raise ConfigError(f"the file to write is {path}; expected one in a folder that exists.")
+    if repeats < 1:
+        raise ConfigError(f"--repeats is {repeats}; expected at least 1.")
+
+
+def _horizon(text: str) -> int:
+    if not text.strip().isdecimal():
+        raise ConfigError(f"--horizons has {text!r}; expected integers with commas between.")
+    return int(text)
+
+
+def _give(report: dict[str, Any], as_json: bool, out: Path | None) -> None:
+    """On standard output for people or programs, and into a file."""
+    from spancredit.bench.show import show
+
+    text = json.dumps(report, indent=2, ensure_ascii=False)
+    if out is not None:
+        out.write_text(text + "\n", encoding="utf-8")
+    if as_json:
+        typer.echo(text)
+    else:
+        show(report)
+
+
+class _Notes:
+    """What is being measured, shown on standard error while it runs on a terminal."""
+
+    def __init__(self, quiet: bool):
+        from transformers.utils import logging
+
+        warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers|trl")
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        self.status = Console(stderr=True, quiet=quiet).status("")
+
+    def __enter__(self) -> Any:
+        self.status.start()
+        return lambda text: self.status.update(text)
+
+    def __exit__(self, *_: object) -> None:
+        self.status.stop()

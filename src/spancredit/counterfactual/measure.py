@@ -1,0 +1,88 @@
+"""From the spans of a rollout to the answer's drops: exactly, by a proxy, or as well as a budget allows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, get_args
+
+import torch
+
+from spancredit.counterfactual.interventions import Intervention, Range, Row, intervene
+from spancredit.counterfactual.proxies import ProxyName, score_proxy
+from spancredit.counterfactual.scorers import Scores, score_rows
+from spancredit.types import Cost
+
+PROXIES = get_args(ProxyName)
+
+
+class Settings(Protocol):
+    """The part of `CreditConfig` that decides how drops are measured."""
+
+    @property
+    def scorer(self) -> str: ...
+    @property
+    def intervention(self) -> Intervention: ...
+    @property
+    def influence(self) -> bool: ...
+    @property
+    def temperature(self) -> float: ...
+    @property
+    def max_tokens_per_forward(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is to be measured of one rollout: its clean row, which has its answer scored, and ranges of that row."""
+
+    clean: Row
+    spans: tuple[Range, ...]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of one rollout.
+
+    Args:
+        answer_logp: Clean log-probability of the answer, in nats.
+        drops_K: For each span what the answer's log-probability falls by, in nats; a proxy's score instead, for one.
+        cost: What it took.
+        influence_KK: float32 `(K, K)`, nats, if it was asked for: see `Credit.influence`.
+    """
+
+    answer_logp: float
+    drops_K: tuple[float, ...]
+    cost: Cost
+    influence_KK: torch.Tensor | None = None
+
+
+def measure(
+    model: Any, targets: Sequence[Target], settings: Settings, replacement: Sequence[int], horizon: int | None
+) -> list[Measured]:
+    """The drops of every target's spans, whatever that costs."""
+    temperature, most = settings.temperature, settings.max_tokens_per_forward
+    if settings.scorer in PROXIES:
+        rows = [_scoring_spans(target) for target in targets]
+        found = score_proxy(model, settings.scorer, rows, replacement, temperature, most)
+        return [Measured(logps[-1], logps[:-1], cost) for logps, cost in found]
+    jobs = []
+    for target in targets:
+        clean = _scoring_spans(target) if settings.influence else target.clean
+        masked = [intervene(clean, span, settings.intervention, replacement, horizon) for span in target.spans]
+        jobs.append([clean, *masked])
+    return [_measured(scores) for scores in score_rows(model, jobs, settings.scorer, temperature, most)]
+
+
+def _scoring_spans(target: Target) -> Row:
+    return replace(target.clean, scored=(*target.spans, *target.clean.scored))
+
+
+def _measured(scores: Scores) -> Measured:
+    (clean, _), *masked = scores
+    cost = sum((cost for _, cost in scores), Cost())
+    drops_K = tuple(clean[-1] - logps[-1] for logps, _ in masked)
+    influence_KK = None
+    if len(clean) > 1:
+        influence_KK = torch.zeros(len(masked), len(masked))
+        for k, (logps, _) in enumerate(masked):
+            later = range(k + 1, len(masked))
+            influence_KK[k, k + 1 :] = torch.tensor([clean[j] - logps[j - k - 1] for j in later])
+    return Measured(clean[-1], drops_K, cost, influence_KK)

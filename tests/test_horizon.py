@@ -1,0 +1,161 @@
+"""A horizon, the influence matrix, and parts: what packed computes beside whole counterfactuals, held to definitions."""
+
+import random
+from itertools import pairwise
+
+import pytest
+import torch
+from toy_models import MODELS, VOCAB, char_tokenizer, sabotaged, tiny
+from transformers import AutoModelForCausalLM, LlamaConfig
+
+import spancredit as sc
+from spancredit.counterfactual.forward import eval_mode, row_logps
+from spancredit.counterfactual.interventions import Row, clean_row, intervene
+from spancredit.counterfactual.scorers import packed, sequential
+from spancredit.types import Span
+
+REPLACEMENT = {"pad": [0], "filler": [11, 12]}
+
+
+def case(seed: int, horizons: tuple[int | None, ...] = (None,), scored: bool = False) -> list[Row]:
+    """A clean row, and counterfactuals of its spans under every intervention that keeps positions."""
+    draw = random.Random(seed)
+    prompt, size = draw.randint(1, 12), draw.randint(12, 40)
+    ids = [draw.randrange(1, VOCAB) for _ in range(prompt + size)]
+    answer = Span(size - draw.randint(1, 3), size, "answer")
+    cuts = [0, *sorted(draw.sample(range(1, answer.start), 3))]
+    spans = [Span(a, min(b, a + 7), "text") for a, b in pairwise(cuts)]
+    clean = clean_row(sc.Rollout(ids[:prompt], ids[prompt:]), answer, spans if scored else ())
+    rows = [clean]
+    for span in spans:
+        for name in ("pad", "attention", "filler"):
+            where = (prompt + span.start, prompt + span.end)
+            rows.append(intervene(clean, where, name, REPLACEMENT.get(name, []), draw.choice(horizons)))
+    return rows
+
+
+def distance(model, rows, max_tokens=10_000) -> float:
+    with eval_mode(model):
+        pairs = zip(packed(model, rows, 0.8, max_tokens), sequential(model, rows, 0.8, 0), strict=True)
+        return max(abs(x - y) for (got, _), (exact, _) in pairs for x, y in zip(got, exact, strict=True))
+
+
+@pytest.mark.parametrize(("family", "dtype"), MODELS)
+@pytest.mark.parametrize("max_tokens", [7, 60, 10_000])
+def test_packed_horizons_and_scored_spans_equal_the_definition(family, dtype, max_tokens):
+    model = tiny(family, dtype)
+    rows = [row for seed in range(4) for row in case(seed, (0, 1, 3, 9, 100))]
+    rows += [row for seed in range(4, 7) for row in case(seed, scored=True)]
+    assert sum(row.resume is not None for row in rows) > 10
+    assert distance(model, rows, max_tokens) < (1e-9 if dtype == torch.float64 else 1e-4)
+
+
+def test_a_horizon_beyond_the_answer_is_exact_and_a_nearer_one_is_not():
+    model = tiny("llama", torch.float64)
+    exact, far, near = (case(3, (horizon,)) for horizon in (None, 100, 0))
+    assert all(row.resume is None for row in far)
+    with eval_mode(model):
+        assert packed(model, far, 1.0, 10_000) == packed(model, exact, 1.0, 10_000)
+        near_logps = [logps for logps, _ in packed(model, near, 1.0, 10_000)]
+        differences = [abs(a[-1] - b[-1]) for (a, _), b in zip(packed(model, exact, 1.0, 10_000), near_logps)]
+    assert max(differences) > 0.1
+
+
+@pytest.mark.parametrize("name", ["pad", "attention", "filler"])
+def test_with_one_layer_reach_0_is_exact_since_nothing_mixes_before_the_answer(name):
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 4}
+    config = LlamaConfig(vocab_size=VOCAB, initializer_range=0.4, max_position_embeddings=64, **sizes)
+    model = AutoModelForCausalLM.from_config(config).double().eval()
+    clean = case(5)[0]
+    where = (clean.answer_start - 9, clean.answer_start - 4)
+    rows = [intervene(clean, where, name, REPLACEMENT.get(name, []), horizon) for horizon in (None, 0)]
+    with eval_mode(model):
+        (exact, _), (reach_0, _) = packed(model, rows, 1.0, 10_000)
+    assert reach_0 == pytest.approx(exact, abs=1e-10)
+
+
+def test_a_wider_horizon_recomputes_more_tokens():
+    model = tiny("llama")
+    tokens = []
+    for horizon in (0, 2, 5, None):
+        with eval_mode(model):
+            tokens.append(sum(cost.tokens for _, cost in packed(model, case(7, (horizon,)), 1.0, 10_000)))
+    assert tokens == sorted(set(tokens))
+
+
+@pytest.mark.parametrize(
+    ("argument", "change"),
+    [
+        ("position_ids", lambda positions: positions + (positions > 9)),
+        ("attention_mask", lambda mask: mask.roll(1, dims=-1)),
+    ],
+)
+def test_a_planted_error_in_a_horizon_is_seen(argument, change):
+    rows = [row for seed in range(3) for row in case(seed, (2,))]
+    model = sabotaged(tiny("llama"), argument, change)
+    with eval_mode(model):
+        got = packed(model, rows, 1.0, 10_000)
+    with eval_mode(tiny("llama")):
+        exact = sequential(tiny("llama"), rows, 1.0, 0)
+    assert max(abs(a[-1] - b[-1]) for (a, _), (b, _) in zip(got, exact, strict=True)) > 1e-2
+
+
+@pytest.mark.parametrize("intervention", ["pad", "attention", "delete", "filler"])
+def test_influence_is_what_every_later_span_loses(intervention):
+    model, generator = tiny("llama", torch.float64), random.Random(1)
+    ids = [generator.randrange(1, VOCAB) for _ in range(30)]
+    rollout, spans, answer = sc.Rollout(ids[:6], ids[6:]), [(0, 4), (4, 9), (11, 20)], (22, 24)
+    credits = {
+        scorer: sc.assign_credit(
+            model,
+            char_tokenizer(),
+            [rollout],
+            sc.CreditConfig(intervention=intervention, influence=True, scorer=scorer),
+            spans=[spans],
+            answers=[answer],
+        )[0]
+        for scorer in ("packed", "batched", "sequential")
+    }
+    packed_KK = credits["packed"].influence
+    assert packed_KK.shape == (3, 3)
+    assert packed_KK.dtype == torch.float32
+    assert (packed_KK.tril() == 0).all()
+    for other in ("batched", "sequential"):
+        assert packed_KK.tolist() == [pytest.approx(row, abs=1e-5) for row in credits[other].influence.tolist()]
+    whole = clean_row(rollout, Span(11, 20, "text"))
+    where, filler = (6, 10), char_tokenizer().encode(" ...", add_special_tokens=False)
+    masked = intervene(whole, where, intervention, {"pad": [0], "filler": filler}.get(intervention, []))
+    with eval_mode(model):
+        (clean,), (without,) = (row_logps(model, [row], 1.0)[0] for row in (whole, masked))
+    assert packed_KK[0, 2].item() == pytest.approx(clean - without, abs=1e-5)
+    assert [span.drop for span in credits["packed"].spans] == pytest.approx(
+        [span.drop for span in credits["sequential"].spans], abs=1e-9
+    )
+
+
+def test_without_the_request_there_is_no_influence():
+    (credit,) = sc.assign_credit(
+        tiny("llama"), None, [sc.Rollout([1, 2], [3, 4, 5, 6])], spans=[[(0, 1), (1, 2)]], answers=[(3, 4)]
+    )
+    assert credit.influence is None
+    assert credit.method == "exact"
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"horizon": -1}, "horizon is -1"),
+        ({"horizon": 1.5}, "horizon is 1.5"),
+        ({"horizon": 4, "intervention": "delete"}, "delete"),
+        ({"horizon": 4, "scorer": "batched"}, "needs scorer 'packed' or 'sequential'; got 'batched'"),
+        ({"horizon": 4, "budget": 0.1}, "budget 0.1, which chooses one"),
+        ({"budget": 0.1, "scorer": "sequential"}, "needs scorer 'packed'"),
+        ({"budget": 1.0}, "budget is 1.0"),
+        ({"influence": True, "horizon": 4}, "influence"),
+        ({"influence": True, "scorer": "entropy"}, "influence"),
+    ],
+)
+def test_settings_that_exclude_each_other_are_refused(settings, says):
+    with pytest.raises(sc.ConfigError, match=says):
+        sc.CreditConfig(**settings)
