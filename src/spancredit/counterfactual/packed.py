@@ -43,7 +43,7 @@ def score_packed(
     forwards: dict[int, Cost] = {}
     intervals, memory = Intervals.of(trie), Memory()
     with fastest_attention(model):
-        parts = cut(trie, part_size(model, max_tokens))
+        parts = cut(trie, part_size(model, max(trie.positions) + 1, max_tokens))
         users = Counter(node for part in parts for node in part.needs)
         for batch in batches(parts, max_tokens, slack(model)):
             together = [parts[i] for i in batch]
@@ -58,15 +58,17 @@ def score_packed(
     return scores
 
 
-def part_size(model: Any, max_tokens: int) -> int:
-    """Most nodes in a part. FlexAttention skips what no node sees; a square mask costs attention for every pair.
+def part_size(model: Any, longest: int, max_tokens: int) -> int:
+    """Most nodes in a part, for rows of at most `longest` tokens.
 
-    Attention over a pair of nodes costs one unit where a layer's products cost about `6 hidden_size` for a node, so
-    parts of a quarter of that lose little.
+    FlexAttention skips what no node sees. A square mask costs attention for every pair of nodes, one unit where a
+    layer's products cost about `6 hidden_size` a node: parts of a quarter of that lose little, and beside the nodes
+    above it that a part of a long row reads, an eighth of them is little.
     """
     if model.config._attn_implementation == "flex_attention":
         return max_tokens
-    return min(max(LEAST_PART, 3 * model.config.get_text_config().hidden_size // 2), max_tokens)
+    hidden_size = model.config.get_text_config().hidden_size
+    return min(max(LEAST_PART, 3 * hidden_size // 2, longest // 8), max_tokens)
 
 
 def slack(model: Any) -> int:

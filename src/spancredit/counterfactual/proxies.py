@@ -25,7 +25,7 @@ Signal = tuple[torch.Tensor, torch.Tensor]  # (B, L) each, on the CPU: tokens' l
 
 
 def score_proxy(
-    model: Any, name: ProxyName, rows: Sequence[Row], replacement: Sequence[int], temperature: float, max_tokens: int
+    model: Any, name: str, rows: Sequence[Row], replacement: Sequence[int], temperature: float, max_tokens: int
 ) -> list[tuple[tuple[float, ...], Cost]]:
     """For each clean row a number for each of its spans, then the answer's log-probability (nats), and what it took.
 

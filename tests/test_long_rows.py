@@ -1,0 +1,60 @@
+"""Rows longer than the ceiling, long completions, one span and two hundred: no error, bounded forwards, same numbers."""
+
+import random
+
+import pytest
+from toy_models import VOCAB, record_calls, tiny
+
+import spancredit as sc
+from spancredit.counterfactual.forward import eval_mode
+from spancredit.counterfactual.interventions import clean_row, intervene
+from spancredit.counterfactual.scorers import packed, sequential
+from spancredit.types import Span
+
+
+def long_case(size: int, count: int) -> tuple[sc.Rollout, list[tuple[int, int]], tuple[int, int]]:
+    draw = random.Random(size)
+    ids = [draw.randrange(1, VOCAB) for _ in range(20 + size)]
+    cuts = [round(k * (size - 4) / count) for k in range(count + 1)]
+    return sc.Rollout(ids[:20], ids[20:]), list(zip(cuts, cuts[1:], strict=False)), (size - 3, size)
+
+
+@pytest.mark.parametrize(("size", "count", "most"), [(600, 200, 128), (600, 1, 50), (600, 7, 10_000)])
+@pytest.mark.parametrize("intervention", ["pad", "attention"])
+def test_many_spans_and_rows_beyond_the_ceiling_give_the_same_numbers(size, count, most, intervention):
+    model = tiny("llama", positions=1024)
+    rollout, spans, (start, end) = long_case(size, count)
+    clean = clean_row(rollout, Span(start, end, "answer"))
+    rows = [clean, *(intervene(clean, (20 + a, 20 + b), intervention, [0]) for a, b in spans)]
+    some = sorted({0, 1, len(rows) // 2, len(rows) - 1})
+    calls = record_calls(model)
+    with eval_mode(model):
+        got = packed(model, rows, 1.0, most)
+        assert all(call["input_ids"].numel() <= most for call in calls)
+        exact = sequential(model, [rows[i] for i in some], 1.0, 0)
+    for i, (logps, _) in zip(some, exact, strict=True):
+        assert got[i][0] == pytest.approx(logps, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_a_completion_of_8k_tokens_is_scored_through_assign_credit():
+    model = tiny("llama", positions=16_384)
+    rollout, spans, answer = long_case(8_192, 3)
+    calls = record_calls(model)
+    credits = {
+        scorer: sc.assign_credit(
+            model,
+            None,
+            [rollout],
+            sc.CreditConfig(scorer=scorer, max_tokens_per_forward=1_000),
+            spans=[spans],
+            answers=[answer],
+        )[0]
+        for scorer in ("packed", "sequential")
+    }
+    in_parts = [call for call in calls if "past_key_values" in call]
+    assert in_parts
+    assert all(call["input_ids"].numel() <= 1_000 for call in in_parts)
+    drops = [[span.drop for span in credits[scorer].spans] for scorer in ("packed", "sequential")]
+    assert drops[0] == pytest.approx(drops[1], abs=1e-4)
+    assert credits["packed"].cost.fallbacks == 0
