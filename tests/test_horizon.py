@@ -5,13 +5,19 @@ from itertools import pairwise
 
 import pytest
 import torch
+import transformers.integrations.flex_attention as flex_integration
+from torch.nn.attention.flex_attention import create_mask, flex_attention
 from toy_models import MODELS, VOCAB, char_tokenizer, sabotaged, tiny
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 import spancredit as sc
+from spancredit.counterfactual import projection
 from spancredit.counterfactual.forward import eval_mode, row_logps
 from spancredit.counterfactual.interventions import Row, clean_row, intervene
+from spancredit.counterfactual.masks import Intervals, Sight
+from spancredit.counterfactual.parts import Part
 from spancredit.counterfactual.scorers import packed, sequential
+from spancredit.counterfactual.trie import Trie
 from spancredit.types import Span
 
 REPLACEMENT = {"pad": [0], "filler": [11, 12]}
@@ -159,3 +165,47 @@ def test_without_the_request_there_is_no_influence():
 def test_settings_that_exclude_each_other_are_refused(settings, says):
     with pytest.raises(sc.ConfigError, match=says):
         sc.CreditConfig(**settings)
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma2", "gpt2"])
+def test_logits_in_chunks_give_the_same_numbers(family, monkeypatch):
+    model, rows = tiny(family), [row for seed in range(3) for row in case(seed, (None, 0), scored=True)]
+    monkeypatch.setattr(projection, "LOGITS", 5 * VOCAB)
+    assert distance(model, [row for row in rows if row.resume is None or len(row.scored) == 1]) < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+@pytest.mark.parametrize("family", ["llama", "gemma2"])
+@pytest.mark.parametrize("max_tokens", [40, 10_000])
+def test_flex_attention_and_its_blocks_give_the_same_numbers(family, max_tokens, monkeypatch):
+    """Uncompiled, on the CPU; what CUDA runs is the same rule and the same blocks, compiled."""
+    monkeypatch.setattr(
+        flex_integration,
+        "compile_friendly_flex_attention",
+        lambda query, key, value, training=False, **options: flex_attention(query, key, value, **options),
+    )
+    model = tiny(family)
+    rows = [row for seed in range(5) for row in case(seed, (None, 0, 3))]
+    with eval_mode(model):
+        exact = [logps[-1] for logps, _ in sequential(model, rows, 1.0, 0)]
+        model.config._attn_implementation = "flex_attention"
+        found = packed(model, rows, 1.0, max_tokens)
+    assert sum(cost.fallbacks for _, cost in found) == 0
+    assert [logps[-1] for logps, _ in found] == pytest.approx(exact, abs=1e-4)
+
+
+@pytest.mark.parametrize("window", [None, 8])
+def test_blocks_hold_everything_that_the_mask_shows(window):
+    trie = Trie()
+    for seed in range(12):
+        for row in case(seed, (None, 0, 3)):
+            trie.add(row)
+    parts = [Part(range(600), []), Part(range(600, len(trie)), list(range(0, 600, 2)))]
+    sight = Sight.of(Intervals.of(trie), parts)
+    dense_BNK, blocks = sight.dense(window), sight.blocks(window)
+    rule_BNK = create_mask(blocks.mask_mod, len(parts), 1, *dense_BNK.shape[1:], device="cpu")[:, 0]
+    assert torch.equal(rule_BNK, dense_BNK)
+    listed = blocks.to_dense()[:, 0].bool().repeat_interleave(128, 1).repeat_interleave(128, 2)
+    assert not (dense_BNK & ~listed[:, : dense_BNK.shape[1], : dense_BNK.shape[2]]).any()
+    assert not listed.all()

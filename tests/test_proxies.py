@@ -176,13 +176,8 @@ def test_a_batch_gives_what_its_rows_give_one_at_a_time(family, dtype, name):
         )
 
 
-FAILS = pytest.mark.xfail(
-    reason="projection.selected_logits: GPT-2's head asks the trunk's output for more", strict=False
-)
-
-
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("family", ["llama", "gemma2", pytest.param("gpt2", marks=FAILS)])
+@pytest.mark.parametrize("family", ["llama", "gemma2", "gpt2"])
 def test_logits_in_chunks_change_nothing(monkeypatch, family, name):
     model, rows = tiny(family), uneven()
     whole = flat(score(model, name, rows))

@@ -79,7 +79,8 @@ def _growth(report: Report) -> list[tuple[str, list[str], Cells]]:
 
 def _step(report: Report) -> list[tuple[str, list[str], Cells]]:
     row: Mapping[str, float] = report["median"]
-    header = ["", "seconds", "predicted", "share", "predicted", "at the floor"]
+    header = ["", "seconds", "predicted", "share", "predicted share", "at the floor"]
+    floor = "" if "budget" in report["credit"] else f"{row['floor_share']:.1%}"
     rows = [
         ["generation", _seconds(row["generation_seconds"]), _seconds(row["predicted_generation_seconds"])],
         ["credit", _seconds(row["credit_seconds"]), ""],
@@ -87,10 +88,11 @@ def _step(report: Report) -> list[tuple[str, list[str], Cells]]:
     ]
     for line, name in zip(rows, ("generation_share", "credit_share", "training_share"), strict=True):
         line.append(f"{row[name]:.1%}")
-        line += [f"{row[n]:.1%}" for n in ("predicted_share", "floor_share")] if name == "credit_share" else ["", ""]
+        line += [f"{row['predicted_share']:.1%}", floor] if name == "credit_share" else ["", ""]
+    settings = "".join(f"{name} {value}; " for name, value in report["credit"].items())
     title = (
         f"{_source(report)}; {report['batch']} completions a step, {report['generations']} of a prompt, "
-        f"{report['completion']:.0f} tokens each (median); {report['formula']}."
+        f"{report['completion']:.0f} tokens each (median); {settings}{report['formula']}."
     )
     return [(title, header, rows)]
 

@@ -35,7 +35,8 @@ WARM_UP = 1  # steps before those that are reported
 
 @dataclass(frozen=True)
 class StepWork:
-    """Multiply-adds of a step: a policy forward over its rollouts, credit as it was scored, and the least for it."""
+    """Multiply-adds of a step: a policy forward over its rollouts, credit as it was scored, and the least that credit
+    of the same spans needs, if a budget does not let it measure less."""
 
     policy: int
     credit: int
@@ -97,7 +98,9 @@ def bench_step(
         trainer.train()
     prices = prices_of(job.model)
     logs = [row for row in trainer.state.log_history if "step_time" in row]
-    rows = [_row(log, step_work(one, prices)) for log, one in zip(logs, batches, strict=True)][WARM_UP:]
+    rows = [_row(log, step_work(one, prices, credit.get("horizon"))) for log, one in zip(logs, batches, strict=True)][
+        WARM_UP:
+    ]
     return {
         "kind": "step",
         "source": source.facts(),
@@ -113,8 +116,8 @@ def bench_step(
     }
 
 
-def step_work(batch: CreditBatch, prices: Prices) -> StepWork:
-    """What a step's policy forward and credit come to; the floor is that of exact credit with padded spans."""
+def step_work(batch: CreditBatch, prices: Prices, horizon: int | None = None) -> StepWork:
+    """What a step's policy forward and credit come to, spans being padded out."""
     scored: list[Item] = []
     rows = 0
     everything = [Item(tuple(r.prompt_ids), tuple(r.completion_ids), (), (0, 1)) for r in batch.rollouts]
@@ -123,7 +126,7 @@ def step_work(batch: CreditBatch, prices: Prices) -> StepWork:
             spans = tuple((span.start, span.end) for span in one.spans)
             scored.append(Item(item.prompt_ids, item.completion_ids, spans, (one.answer.start, one.answer.end)))
             rows += (1 + len(spans)) * one.answer.size
-    least = credit_need(scored, "pad")
+    least = credit_need(scored, "pad", horizon)
     forwarded = sum(one.cost.tokens for one in batch.credits)
     trunk = price(Need(least.pieces), prices) * forwarded / max(1, least.tokens)
     return StepWork(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from typing import Any
 
 import torch
@@ -25,34 +26,36 @@ def selected_logits(model: Any, inputs: dict[str, Any], rows_N: torch.Tensor, pl
     others the head is called on what the trunk gave.
     """
     size = max(1, LOGITS // inner(model).config.get_text_config().vocab_size)
-    kept: list[torch.Tensor] = []
+    given: list[Any] = []
 
     def narrow(module: Any, args: Any, output: Any) -> Any:
-        hidden_NH = output.last_hidden_state[rows_N, places_N]
-        kept.append(hidden_NH)
-        output.last_hidden_state = hidden_NH[None, :size]
-        return output
+        output.last_hidden_state = output.last_hidden_state[rows_N, places_N][None]
+        given.append(output)
+        return _part(output, 0, size)
 
     trunk = trunk_of(model)
     hook = trunk.register_forward_hook(narrow)
     try:
-        output = model(**inputs)
+        logits = model(**inputs).logits
     finally:
         hook.remove()
-    yield output.logits[0]
+    yield logits[0]
     for start in range(size, len(rows_N), size):
-        with _answering(trunk, kept[0][None, start : start + size], output):
-            logits = model(input_ids=inputs["input_ids"][:1, :1], use_cache=False).logits[0]
-        yield logits
+        with _answering(trunk, _part(given[0], start, size)):
+            logits = model(input_ids=inputs["input_ids"][:1, :1], use_cache=False).logits
+        yield logits[0]
+
+
+def _part(output: Any, start: int, size: int) -> Any:
+    narrowed = copy(output)
+    narrowed.last_hidden_state = output.last_hidden_state[:, start : start + size]
+    return narrowed
 
 
 @contextmanager
-def _answering(trunk: Any, hidden: torch.Tensor, like: Any) -> Iterator[None]:
-    """The trunk as a function that gives this hidden state, whatever it is asked."""
-    from transformers.modeling_outputs import MoeModelOutputWithPast
-
-    given = MoeModelOutputWithPast(last_hidden_state=hidden)
-    trunk.forward = lambda *_, **__: given
+def _answering(trunk: Any, output: Any) -> Iterator[None]:
+    """The trunk gives this output, whatever it is asked."""
+    trunk.forward = lambda *_, **__: output
     try:
         yield
     finally:

@@ -163,7 +163,7 @@ def _forward(
 
 def _logits(model: Any, inputs: dict[str, Any], rows_N: torch.Tensor, places_N: torch.Tensor) -> Iterator[torch.Tensor]:
     """Logits of these places in chunks. A model without a trunk, or whose trunk gives a state too, makes them all."""
-    if trunk_of(model) is not None and not carries_state(model):
+    if trunk_of(model) is not None:
         yield from selected_logits(model, inputs, rows_N, places_N)
     else:
         logits_NV = model(**inputs).logits[rows_N, places_N]
