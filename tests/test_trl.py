@@ -186,7 +186,9 @@ def test_zero_advantage_costs_no_forward(policy, tmp_path):
 def test_credit_is_measured_once_a_rollout_and_does_not_depend_on_the_batching(policy, tmp_path, changes, monkeypatch):
     model, tokenizer = policy
     calls, original = [], adapter.assign_credit
-    monkeypatch.setattr(adapter, "assign_credit", lambda *args, **more: calls.append(args[2]) or original(*args, **more))
+    monkeypatch.setattr(
+        adapter, "assign_credit", lambda *args, **more: calls.append(args[2]) or original(*args, **more)
+    )
     trainer = CreditGRPOTrainer(
         copy.deepcopy(model),
         mixed_reward,

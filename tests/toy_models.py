@@ -88,9 +88,7 @@ def random_toy(seed: int = 0, scale: float = 0.7, kind: type[ToyLM] = ToyLM, **c
     return kind(table * scale, **config)
 
 
-def tiny(
-    family: str, dtype: torch.dtype = torch.float32, attention: str | None = None, positions: int = 64
-) -> Any:
+def tiny(family: str, dtype: torch.dtype = torch.float32, attention: str | None = None, positions: int = 64) -> Any:
     """A random model of two layers; its weights are large, so that every token matters to every other."""
     torch.manual_seed(0)
     shared = {

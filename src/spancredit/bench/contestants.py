@@ -43,13 +43,12 @@ def policy_forward(model: Any, items: Sequence[Item]) -> Contestant:
     return run
 
 
-def published(model: Any, items: Sequence[Item]) -> Contestant:
+def published(model: Any, items: Sequence[Item], pad: int) -> Contestant:
     """Our re-creation of what the published implementation computes, for its cost alone; its numbers are not kept.
 
     For each rollout one forward of 1 + K full rows, padded like the batch, without a mask; logits of every position,
     and a log-softmax over the whole vocabulary for each.
     """
-    pad = _pad_of(model)
     prompt = max(len(item.prompt_ids) for item in items)
     size = max(len(item.completion_ids) for item in items)
 
@@ -97,8 +96,3 @@ def drops_of(credits: Sequence[Credit]) -> list[float]:
         if not one.spans:
             raise ConfigError(f"rollout {i} could not be scored ({one.reason}); expected work that the model can read.")
     return [span.drop for one in credits for span in one.spans]
-
-
-def _pad_of(model: Any) -> int:
-    pad = model.config.pad_token_id
-    return 0 if pad is None else int(pad)

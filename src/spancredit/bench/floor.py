@@ -1,7 +1,6 @@
-"""What no exact scorer can avoid: the tokens whose context an intervention changes, and the answers' logits.
+"""What no exact scorer can avoid: each token in each context that it is read in, once, and the answers' logits.
 
-Counted from the spans alone, whatever a scorer does. Clean rows share what they begin with (a group's prompt); each
-counterfactual is taken to differ from its original at the first token that it changes.
+Counted from the rows that the interventions define, whatever a scorer does with them.
 """
 
 from collections.abc import Sequence
@@ -9,7 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from spancredit.bench.price import Need, Piece
-from spancredit.counterfactual.interventions import Intervention
+from spancredit.counterfactual.interventions import Intervention, Row, clean_row, intervene
+from spancredit.types import Rollout, Span
 
 Range = tuple[int, int]
 
@@ -23,11 +23,6 @@ class Item:
     spans: tuple[Range, ...]
     answer: Range
 
-    @property
-    def clean_ids(self) -> tuple[int, ...]:
-        """What the model reads to score the answer: everything before the answer's last token."""
-        return (*self.prompt_ids, *self.completion_ids[: self.answer[1] - 1])
-
 
 def policy_need(items: Sequence[Item]) -> Need:
     """One policy forward, without its padding: every token, and the logits of every completion token."""
@@ -35,36 +30,44 @@ def policy_need(items: Sequence[Item]) -> Need:
     return Need(tuple(Piece(0, size) for size in sizes), sum(len(item.completion_ids) for item in items))
 
 
-def credit_need(items: Sequence[Item], intervention: Intervention, horizon: int | None = None) -> Need:
+def credit_need(
+    items: Sequence[Item], intervention: Intervention, replacement: Sequence[int], horizon: int | None = None
+) -> Need:
     """The least that exact credit needs; with a horizon, the least that credit with this horizon needs."""
-    need = Need(tuple(_clean_pieces(items)), sum(item.answer[1] - item.answer[0] for item in items))
-    for item in items:
-        for span in item.spans:
-            pieces = counterfactual_pieces(item, span, intervention, horizon)
-            need += Need(tuple(piece for piece in pieces if len(piece)), item.answer[1] - item.answer[0])
-    return need
+    rows = [row for item in items for row in rows_of(item, intervention, replacement, horizon)]
+    paths = sorted((_path(row), row.hidden or (0, 0)) for row in rows)
+    pieces: list[Piece] = []
+    for (before, _), (path, hidden) in pairwise([((), (0, 0)), *paths]):
+        common = _common(before, path)
+        if common < len(path):
+            first, last = path[common][0], path[-1][0] + 1
+            pieces += [Piece(first, min(last, hidden[0])), Piece(max(first, hidden[1]), last, hidden)]
+    pieces += [_asking(row) for row in rows]
+    return Need(tuple(p for p in pieces if p.start < p.end), sum(b - a for row in rows for a, b in row.scored[-1:]))
 
 
-def counterfactual_pieces(item: Item, span: Range, intervention: Intervention, horizon: int | None) -> list[Piece]:
-    """Tokens that one counterfactual computes anew, by their positions in its own row."""
+def rows_of(item: Item, intervention: Intervention, replacement: Sequence[int], horizon: int | None) -> list[Row]:
+    """What is read: the clean row, and one for each span."""
+    clean = clean_row(Rollout(item.prompt_ids, item.completion_ids), Span(*item.answer, "answer"))
     offset = len(item.prompt_ids)
-    start, end = offset + span[0], offset + span[1]
-    predictor, stop = offset + item.answer[0] - 1, offset + item.answer[1] - 1
-    if intervention == "delete":
-        return [Piece(start, stop - (end - start))]
-    hidden = (start, end) if intervention == "attention" else (0, 0)
-    first = end if intervention == "attention" else start
-    if horizon is not None and end + horizon < predictor:
-        return [Piece(first, end + horizon, hidden), Piece(predictor, stop, hidden)]
-    return [Piece(min(first, predictor), stop, hidden)]
+    spans = [(offset + start, offset + end) for start, end in item.spans]
+    return [clean, *(intervene(clean, span, intervention, replacement, horizon) for span in spans)]
 
 
-def _clean_pieces(items: Sequence[Item]) -> list[Piece]:
-    """Clean rows, each from where it leaves the one that it shares most with."""
-    rows = sorted(item.clean_ids for item in items)
-    pairs = pairwise([(), *rows])
-    return [Piece(_common(old, new), len(new)) for old, new in pairs if old != new]
+def _path(row: Row) -> list[tuple[int, int]]:
+    """Positions and tokens that a row reads one after the other; with a horizon, up to where it ends."""
+    stop = len(row.input_ids) - 1 if row.resume is None else row.resume
+    hidden = range(*row.hidden) if row.hidden is not None else range(0)
+    return [(position, row.input_ids[position]) for position in range(stop) if position not in hidden]
 
 
-def _common(a: Sequence[int], b: Sequence[int]) -> int:
+def _asking(row: Row) -> Piece:
+    """What a row reads outside its path: beyond a horizon the answer, and a hidden token that predicts the answer."""
+    predictor, hidden = row.answer_start - 1, row.hidden or (0, 0)
+    if row.resume is not None:
+        return Piece(predictor, len(row.input_ids) - 1, hidden)
+    return Piece(predictor, predictor + int(hidden[0] <= predictor < hidden[1]), hidden)
+
+
+def _common(a: Sequence[object], b: Sequence[object]) -> int:
     return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))

@@ -6,7 +6,7 @@ from statistics import median
 from typing import Any
 
 from spancredit.bench.contestants import credit, drops_of, policy_forward
-from spancredit.bench.floor import credit_need, policy_need
+from spancredit.bench.floor import policy_need
 from spancredit.bench.machine import machine
 from spancredit.bench.models import Source, prices_of
 from spancredit.bench.price import price
@@ -105,8 +105,7 @@ def _row(model: Any, sizes: Sizes, source: Source, config: CreditConfig, repeats
     peaks = {"bytes": peak_bytes(run, source.device), "policy_bytes": peak_bytes(forward, source.device)}
     seconds = rounds({"credit": run, "policy": forward}, repeats, source.device)
     prices, ratio = prices_of(model), ratios(seconds, "policy")["credit"]
-    need = credit_need(work.items, config.intervention, config.horizon)
-    floor = price(need, prices) / price(policy_need(work.items), prices)
+    floor = price(work.need(config), prices) / price(policy_need(work.items), prices)
     return {
         "ratio": ratio,
         "floor": floor,

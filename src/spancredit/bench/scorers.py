@@ -9,7 +9,7 @@ from typing import Any
 from scipy.stats import spearmanr
 
 from spancredit.bench.contestants import Contestant, credit, drops_of, policy_forward, published, published_bytes
-from spancredit.bench.floor import credit_need, policy_need
+from spancredit.bench.floor import policy_need
 from spancredit.bench.machine import machine
 from spancredit.bench.models import Source, prices_of
 from spancredit.bench.price import price
@@ -74,22 +74,21 @@ def bench_scorers(
     contestants: dict[str, Contestant] = {POLICY: policy_forward(model, work.items)}
     needed, free = published_bytes(model, work.items), free_bytes(source.device)
     if free is None or needed < free // 2:
-        contestants[PUBLISHED] = published(model, work.items)
-    for run in contestants.values():
-        run()
+        contestants[PUBLISHED] = published(model, work.items, work.pad)
     drops: dict[Way, list[float]] = {}
     for way, config in configs.items():
         note(way.name)
         run_credit = credit(model, work, config)
         drops[way] = drops_of(run_credit())
         contestants[way.name] = run_credit
+    for baseline in {POLICY, PUBLISHED} & contestants.keys():
+        contestants[baseline]()
     seconds = rounds(contestants, repeats, source.device, note)
     ratio = ratios(seconds, POLICY)
     rows: list[dict[str, Any]] = [{"name": POLICY, "ratio": 1.0}]
     rows.append({"name": PUBLISHED, "ratio": ratio.get(PUBLISHED), "bytes_of_logits": needed})
     for way, config in configs.items():
-        need = credit_need(work.items, config.intervention, way.horizon)
-        floor = price(need, prices) / price(forward, prices) if way.scorer == "packed" else None
+        floor = price(work.need(config), prices) / price(forward, prices) if way.scorer == "packed" else None
         exact = drops[Way("sequential", way.intervention)]
         rows.append({"name": way.name, "ratio": ratio[way.name], "floor": floor, **_agreement(way, drops[way], exact)})
     for row in rows:

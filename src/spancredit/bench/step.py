@@ -36,11 +36,12 @@ WARM_UP = 1  # steps before those that are reported
 @dataclass(frozen=True)
 class StepWork:
     """Multiply-adds of a step: a policy forward over its rollouts, credit as it was scored, and the least that credit
-    of the same spans needs, if a budget does not let it measure less."""
+    of the same spans needs, if a budget does not let it measure less; and the share of rollouts that were measured."""
 
     policy: int
     credit: int
     floor: int
+    measured: float
 
     @property
     def training(self) -> int:
@@ -98,9 +99,9 @@ def bench_step(
         trainer.train()
     prices = prices_of(job.model)
     logs = [row for row in trainer.state.log_history if "step_time" in row]
-    rows = [_row(log, step_work(one, prices, credit.get("horizon"))) for log, one in zip(logs, batches, strict=True)][
-        WARM_UP:
-    ]
+    pad, horizon = int(job.tokenizer.pad_token_id), credit.get("horizon")
+    work = [step_work(one, prices, pad, horizon) for one in batches]
+    rows = [_row(log, one) for log, one in zip(logs, work, strict=True)][WARM_UP:]
     return {
         "kind": "step",
         "source": source.facts(),
@@ -116,7 +117,7 @@ def bench_step(
     }
 
 
-def step_work(batch: CreditBatch, prices: Prices, horizon: int | None = None) -> StepWork:
+def step_work(batch: CreditBatch, prices: Prices, pad: int, horizon: int | None = None) -> StepWork:
     """What a step's policy forward and credit come to, spans being padded out."""
     scored: list[Item] = []
     rows = 0
@@ -126,13 +127,14 @@ def step_work(batch: CreditBatch, prices: Prices, horizon: int | None = None) ->
             spans = tuple((span.start, span.end) for span in one.spans)
             scored.append(Item(item.prompt_ids, item.completion_ids, spans, (one.answer.start, one.answer.end)))
             rows += (1 + len(spans)) * one.answer.size
-    least = credit_need(scored, "pad", horizon)
+    least = credit_need(scored, "pad", [pad], horizon)
     forwarded = sum(one.cost.tokens for one in batch.credits)
     trunk = price(Need(least.pieces), prices) * forwarded / max(1, least.tokens)
     return StepWork(
         policy=price(policy_need(everything), prices),
         credit=round(trunk) + price(Need(logits=rows), prices),
         floor=price(least, prices),
+        measured=len(scored) / len(everything),
     )
 
 
@@ -176,5 +178,5 @@ def _row(log: dict[str, float], work: StepWork) -> dict[str, float]:
         "floor_share": work.floor / (work.floor + whole),
         "predicted_generation_seconds": pace * work.policy,
         "predicted_training_seconds": pace * work.training,
-        "scored": log["credit/scored"],
+        "measured": work.measured,
     }

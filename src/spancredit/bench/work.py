@@ -10,8 +10,10 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from spancredit.bench.floor import Item
+from spancredit.bench.floor import Item, credit_need
+from spancredit.bench.price import Need
 from spancredit.config import CreditConfig
+from spancredit.counterfactual.interventions import replacement_ids
 from spancredit.errors import ConfigError, ModelError, RecordError
 from spancredit.text.locate import locate_reasoning
 from spancredit.types import Rollout
@@ -29,15 +31,22 @@ class Work:
 
     Args:
         items: Prompts and completions with their spans and answers.
+        pad: Id of the pad token.
         tokenizer: Where credit finds spans and answers in the text; None where it is given them.
     """
 
     items: tuple[Item, ...]
+    pad: int
     tokenizer: PreTrainedTokenizerBase | None = None
 
     @property
     def rollouts(self) -> list[Rollout]:
         return [Rollout(item.prompt_ids, item.completion_ids) for item in self.items]
+
+    def need(self, config: CreditConfig) -> Need:
+        """The least that credit needs under these settings."""
+        replacement = replacement_ids(config.intervention, config.filler, self.tokenizer, self.pad)
+        return credit_need(self.items, config.intervention, replacement, config.horizon)
 
     @property
     def ranges(self) -> dict[str, Any]:
@@ -93,7 +102,7 @@ def random_work(sizes: Sizes, vocab: int, pad: int, seed: int) -> Work:
         if i % sizes.group == 0:
             prompt = tuple(draw.choices(known, k=sizes.prompt))
         items.append(Item(prompt, tuple(draw.choices(known, k=sizes.completion)), spans, answer))
-    return Work(tuple(items))
+    return Work(tuple(items), pad)
 
 
 def gsm8k_work(path: Path, tokenizer: PreTrainedTokenizerBase | None) -> Work:
@@ -113,7 +122,7 @@ def gsm8k_work(path: Path, tokenizer: PreTrainedTokenizerBase | None) -> Work:
     chosen = min(
         combinations(found[:NEAREST], COMPLETIONS), key=lambda four: abs(sum(len(item.spans) for item in four) - SPANS)
     )
-    return Work(tuple(chosen), tokenizer)
+    return Work(tuple(chosen), tokenizer.pad_token_id, tokenizer)
 
 
 def _lines(path: Path) -> list[dict[str, str]]:

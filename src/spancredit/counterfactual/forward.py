@@ -11,8 +11,6 @@ from transformers import DynamicCache, PreTrainedModel
 from spancredit.counterfactual.interventions import Row
 from spancredit.errors import ModelError
 
-ATTENTION_LAYERS = {"full_attention", "sliding_attention"}
-
 
 @contextmanager
 def eval_mode(model: torch.nn.Module) -> Iterator[None]:
@@ -105,10 +103,28 @@ def inner(model: Any) -> Any:
 
 def carries_state(model: Any) -> bool:
     """Whether the model passes on more than keys and values from token to token: a recurrent or convolution state."""
+    types = layer_types(model)
+    return getattr(inner(model), "_is_stateful", False) or any(
+        not name.endswith("attention") or name.startswith("linear") for name in types
+    )
+
+
+def layer_types(model: Any) -> set[str]:
+    """The types of layer that the model's config names; none if it names none."""
     config: Any = getattr(inner(model), "config", None)
     text = config.get_text_config() if hasattr(config, "get_text_config") else config
-    types = set(getattr(text, "layer_types", None) or ())
-    return getattr(inner(model), "_is_stateful", False) or not types <= ATTENTION_LAYERS
+    return set(getattr(text, "layer_types", None) or ())
+
+
+def outgrows_rope(model: Any, row: Row) -> bool:
+    """Whether the row's rotary embedding would depend on the longest row that it shares a forward with."""
+    config: Any = getattr(inner(model), "config", None)
+    text = config.get_text_config() if hasattr(config, "get_text_config") else config
+    rope = getattr(text, "rope_parameters", None) or {}
+    if rope.get("rope_type") not in ("dynamic", "longrope"):
+        return False
+    trained = rope.get("original_max_position_embeddings") or getattr(text, "original_max_position_embeddings", None)
+    return len(row.input_ids) > (trained or text.max_position_embeddings)
 
 
 def device_of(model: Any) -> torch.device:

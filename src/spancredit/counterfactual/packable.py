@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from spancredit.counterfactual.forward import ATTENTION_LAYERS, accepts, carries_state, device_of, inner
+from spancredit.counterfactual.forward import accepts, carries_state, device_of, inner, layer_types, outgrows_rope
 from spancredit.counterfactual.interventions import Row
 from spancredit.counterfactual.projection import trunk_of
 
@@ -16,13 +16,14 @@ def why_not(model: Any) -> str | None:
     if getattr(model, "config", None) is None or not hasattr(model.config, "get_text_config"):
         return "it is no transformers model"
     attention, text = model.config._attn_implementation, model.config.get_text_config()
-    odd = set(getattr(text, "layer_types", None) or ()) - ATTENTION_LAYERS
+    odd = layer_types(model) - {"full_attention", "sliding_attention"}
     reasons = {
         f"it has layers of type {', '.join(sorted(odd))}": odd,
         "it carries a recurrent state": carries_state(model),
-        "it has local attention layers": "local" in (getattr(text, "attention_layers", None) or ()),
+        "its layers build their own masks": hasattr(text, "attention_layers"),
         "it adds position to attention by ALiBi": getattr(text, "alibi", False),
         "it takes no position_ids": not accepts(model, "position_ids"),
+        "it takes no past_key_values": not accepts(model, "past_key_values"),
         f"its attention implementation is {attention!r}, not one of {', '.join(PACKABLE)}": (
             attention not in PACKABLE and not takes_flex(model)
         ),
@@ -37,15 +38,9 @@ def outruns(model: Any, row: Row) -> bool:
     A row that hides as much as a sliding window reaches can leave a token with nothing to see; past the length that
     a model was first trained at, some rotary embeddings depend on the longest row of a forward.
     """
-    text = model.config.get_text_config()
-    window = getattr(text, "sliding_window", None)
-    if window and row.hidden and row.hidden[1] - row.hidden[0] >= window:
-        return True
-    rope = getattr(text, "rope_parameters", None) or {}
-    if rope.get("rope_type") not in ("dynamic", "longrope"):
-        return False
-    trained = rope.get("original_max_position_embeddings") or getattr(text, "original_max_position_embeddings", None)
-    return len(row.input_ids) > (trained or text.max_position_embeddings)
+    window = getattr(model.config.get_text_config(), "sliding_window", None)
+    hides_window = bool(window and row.hidden and row.hidden[1] - row.hidden[0] >= window)
+    return hides_window or outgrows_rope(model, row)
 
 
 def takes_flex(model: Any) -> bool:

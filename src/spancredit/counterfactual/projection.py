@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from spancredit.counterfactual.forward import inner
+from spancredit.errors import ModelError
 
 LOGITS = 2**26  # most logits at once: 256 MB of float32
 
@@ -15,7 +16,8 @@ LOGITS = 2**26  # most logits at once: 256 MB of float32
 def trunk_of(model: Any) -> Any:
     """The part of the model below its output head, or None if it has no such part."""
     whole = inner(model)
-    trunk = getattr(whole, getattr(whole, "base_model_prefix", "") or "-", None)
+    decoder = whole.get_decoder() if hasattr(whole, "get_decoder") else None
+    trunk = getattr(whole, getattr(whole, "base_model_prefix", "") or "-", None) if decoder is None else decoder
     return None if trunk is whole else trunk
 
 
@@ -24,6 +26,9 @@ def selected_logits(model: Any, inputs: dict[str, Any], rows_N: torch.Tensor, pl
 
     The trunk runs once; a hook narrows what it hands to the head to the positions of the first chunk, and for the
     others the head is called on what the trunk gave.
+
+    Raises:
+        ModelError: if the model does not call its trunk.
     """
     size = max(1, LOGITS // inner(model).config.get_text_config().vocab_size)
     given: list[Any] = []
@@ -39,6 +44,11 @@ def selected_logits(model: Any, inputs: dict[str, Any], rows_N: torch.Tensor, pl
         logits = model(**inputs).logits
     finally:
         hook.remove()
+    if not given:
+        raise ModelError(
+            f"the output head of {type(inner(model)).__name__} does not read what {type(trunk).__name__} gives; "
+            "expected it to; use scorer='batched'."
+        )
     yield logits[0]
     for start in range(size, len(rows_N), size):
         with _answering(trunk, _part(given[0], start, size)):

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 
-from spancredit.counterfactual.forward import accepts, carries_state, resumed_logps, row_logps
+from spancredit.counterfactual.forward import accepts, carries_state, outgrows_rope, resumed_logps, row_logps
 from spancredit.counterfactual.interventions import Row
 from spancredit.counterfactual.packable import outruns, why_not
 from spancredit.counterfactual.packed import score_packed
@@ -18,7 +18,7 @@ from spancredit.errors import ModelError
 from spancredit.types import Cost
 
 # Nats, for a log-probability of 1 nat and in proportion for larger ones.
-TOLERANCE = {torch.float64: 1e-8, torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.02}
+TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.02}
 ScorerName = Literal["packed", "batched", "sequential"]
 Scores = list[tuple[tuple[float, ...], Cost]]  # for each row: log-probability of each scored range, and what it took
 
@@ -41,10 +41,12 @@ def sequential(model: Any, rows: Sequence[Row], temperature: float, max_tokens: 
 def batched(model: Any, rows: Sequence[Row], temperature: float, max_tokens: int) -> Scores:
     """Rows of similar length in one forward, left-padded and masked, at most `max_tokens` with the padding.
 
-    A model that takes no `position_ids` cannot be padded exactly, nor one that carries a state from token to token:
-    their rows share a forward where they are as long. A forward is counted at the first of its rows.
+    A model that takes no `position_ids` cannot be padded exactly, nor one that carries a state from token to token or
+    whose rotary embedding depends on the longest row: their rows share a forward where they are as long. A forward is
+    counted at the first of its rows.
     """
     exact_length = not accepts(model, "position_ids") or carries_state(model)
+    exact_length = exact_length or any(outgrows_rope(model, row) for row in rows)
     order = sorted(range(len(rows)), key=lambda i: len(rows[i].input_ids), reverse=True)
     scores: Scores = [((), Cost())] * len(rows)
     for _, same in groupby(order, key=lambda i: len(rows[i].input_ids) if exact_length else None):
