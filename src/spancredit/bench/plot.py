@@ -5,6 +5,7 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from spancredit.report.figures import PALETTE
 
@@ -19,8 +20,9 @@ def plot_growth(report: dict[str, Any], path: Path) -> None:
         axes.loglog(values, [row["ratio"] for row in table["rows"]], "o-", color=PALETTE[0], label="measured")
         axes.loglog(values, [row["floor"] for row in table["rows"]], "--", color=PALETTE[1], label="floor")
         axes.set_xlabel(table["what"])
-        axes.set_xticks(values, labels=[str(value) for value in values])
+        axes.set_xticks(values, labels=[_short(value) for value in values])
         axes.minorticks_off()
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
         axes.grid(alpha=0.2)
         axes.spines[["top", "right"]].set_visible(False)
@@ -28,3 +30,7 @@ def plot_growth(report: dict[str, Any], path: Path) -> None:
     panels[0].legend(frameon=False)
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "spancredit"}):
         figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
+
+
+def _short(value: int) -> str:
+    return f"{value // 1024}k" if value >= 1024 and value % 1024 == 0 else str(value)

@@ -1,13 +1,11 @@
 """`spancredit bench scorers | growth | step`: what credit costs on this machine, beside one policy forward."""
 
-import json
-import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
+from spancredit.commands.bench_report import Notes, check, give, read_horizon, source_of
 from spancredit.errors import ConfigError
 
 app = typer.Typer(
@@ -64,7 +62,7 @@ def scorers(
     from spancredit.bench.scorers import bench_scorers
     from spancredit.bench.work import Sizes, gsm8k_work, random_work, vocabulary_of
 
-    _check(out, repeats)
+    check(out, repeats)
     sizes = Sizes(prompt, completion, spans, rollouts, group)
     kind, _, path = work.partition(":")
     if kind not in ("random", "gsm8k") or (kind == "gsm8k") != bool(path):
@@ -75,11 +73,11 @@ def scorers(
             return gsm8k_work(Path(path), tokenizer)
         return random_work(sizes, *vocabulary_of(loaded), seed)
 
-    source = _source(model, shape, dtype, device, seed)
-    reaches = [_horizon(part) for part in horizons.split(",") if part]
-    with _Notes(as_json) as note:
+    source = source_of(model, shape, dtype, device, seed)
+    reaches = [read_horizon(part) for part in horizons.split(",") if part]
+    with Notes(as_json) as note:
         report = bench_scorers(source, make_work, interventions.split(","), reaches, repeats, note)
-    _give(report, as_json, out)
+    give(report, as_json, out)
 
 
 @app.command()
@@ -115,18 +113,18 @@ def growth(
     from spancredit.bench.growth import bench_growth
     from spancredit.config import CreditConfig
 
-    _check(out, repeats)
-    _check(plot, repeats)
+    check(out, repeats)
+    check(plot, repeats)
     if plot is not None and plot.suffix not in (".svg", ".png"):
         raise ConfigError(f"--plot is {plot}; expected a file that ends in .svg or .png.")
     if rollouts is not None and rollouts < 1:
         raise ConfigError(f"--rollouts is {rollouts}; expected at least 1.")
     settings: dict[str, Any] = {"intervention": intervention, "horizon": horizon}
     config = CreditConfig(**settings)
-    source = _source(model, shape or (None if model else "tiny"), dtype, device, seed)
-    with _Notes(as_json) as note:
+    source = source_of(model, shape or (None if model else "tiny"), dtype, device, seed)
+    with Notes(as_json) as note:
         report = bench_growth(source, tables.split(","), quick, rollouts, config, repeats, note)
-    _give(report, as_json, out)
+    give(report, as_json, out)
     if plot is not None:
         from spancredit.bench.plot import plot_growth
 
@@ -166,66 +164,13 @@ def step(
     from spancredit.bench.jobs import embedded_job, random_job
     from spancredit.bench.step import bench_step
 
-    _check(out, 1)
-    source = _source(model, shape, dtype, device, seed)
+    check(out, 1)
+    source = source_of(model, shape, dtype, device, seed)
 
     def make_job(count: int) -> Any:
         return embedded_job(source, count) if shape is None else random_job(source, count, prompt, completion, spans)
 
     credit = {name: value for name, value in {"horizon": horizon, "budget": budget}.items() if value is not None}
-    with _Notes(as_json) as note:
+    with Notes(as_json) as note:
         report = bench_step(source, make_job, steps, batch, generations, credit, note)
-    _give(report, as_json, out)
-
-
-def _source(model: str | None, shape: str | None, dtype: str, device: str, seed: int) -> Any:
-    from spancredit.bench.models import Source, read_shape
-
-    if model is not None and shape is not None:
-        raise ConfigError(f"--model is {model!r} and --shape is {shape!r}; expected one of the two.")
-    return Source(model or "bundled", read_shape(shape) if shape else None, dtype, device, seed)
-
-
-def _check(path: Path | None, repeats: int) -> None:
-    if path is not None and not path.parent.is_dir():
-        raise ConfigError(f"the file to write is {path}; expected one in a folder that exists.")
-    if repeats < 1:
-        raise ConfigError(f"--repeats is {repeats}; expected at least 1.")
-
-
-def _horizon(text: str) -> int:
-    if not text.strip().isdecimal():
-        raise ConfigError(f"--horizons has {text!r}; expected integers with commas between.")
-    return int(text)
-
-
-def _give(report: dict[str, Any], as_json: bool, out: Path | None) -> None:
-    """On standard output for people or programs, and into a file."""
-    from spancredit.bench.show import show
-
-    text = json.dumps(report, indent=2, ensure_ascii=False)
-    if out is not None:
-        out.write_text(text + "\n", encoding="utf-8")
-    if as_json:
-        typer.echo(text)
-    else:
-        show(report)
-
-
-class _Notes:
-    """What is being measured, shown on standard error while it runs on a terminal."""
-
-    def __init__(self, quiet: bool):
-        from transformers.utils import logging
-
-        warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers|trl")
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-        self.status = Console(stderr=True, quiet=quiet).status("")
-
-    def __enter__(self) -> Any:
-        self.status.start()
-        return lambda text: self.status.update(text)
-
-    def __exit__(self, *_: object) -> None:
-        self.status.stop()
+    give(report, as_json, out)

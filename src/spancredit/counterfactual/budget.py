@@ -102,18 +102,23 @@ class Prices:
 
 
 def _choose(prices: Prices, allowance: float, lots: Sequence[int]) -> tuple[str, int | None, list[int]]:
-    """The first method that fits, its horizon, and who is measured by it: all, or at the last method a sample."""
+    """The first method that fits, its horizon, and who is measured by it: all, or at the last method a sample.
+
+    A horizon is worth its error only where it halves the price; short completions are sampled and measured exactly.
+    """
     targets, everyone = prices.targets, list(range(len(prices.targets)))
-    if prices.of(targets, None) <= allowance:
+    exact = prices.of(targets, None)
+    if exact <= allowance:
         return "exact", None, everyone
     coarse = [replace(target, spans=tuple(hulls(target.spans))) for target in targets]
-    if prices.of(coarse, None) + prices.of(targets, None) / 2 <= allowance:  # if half of the stretches are split
+    if prices.of(coarse, None) + exact / 2 <= allowance:  # if half of the stretches are split
         return "coarse", None, everyone
-    horizons = HORIZONS if prices.packs and prices.settings.intervention != "delete" else ()
-    for horizon in horizons:
+    can_resume = prices.packs and prices.settings.intervention != "delete"
+    worthwhile = [h for h in HORIZONS if can_resume and prices.of(targets, h) <= exact / 2]
+    for horizon in worthwhile:
         if prices.of(targets, horizon) <= allowance:
             return method_name(horizon), horizon, everyone
-    last = min(horizons, default=None)
+    last = min(worthwhile, default=None)
     order = sorted(everyone, key=lambda i: lots[i])
     spent = list(accumulate(prices.alone(targets[i], last) for i in order))
     chosen = [i for i, total in zip(order, spent, strict=True) if total <= allowance]

@@ -1,0 +1,66 @@
+"""What the `spancredit bench` commands share: reading their options, and giving out a report."""
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+
+from spancredit.errors import ConfigError
+
+
+def source_of(model: str | None, shape: str | None, dtype: str, device: str, seed: int) -> Any:
+    """Which model to measure with; the bundled one if neither a name nor a shape is given."""
+    from spancredit.bench.models import Source, read_shape
+
+    if model is not None and shape is not None:
+        raise ConfigError(f"--model is {model!r} and --shape is {shape!r}; expected one of the two.")
+    return Source(model or "bundled", read_shape(shape) if shape else None, dtype, device, seed)
+
+
+def check(path: Path | None, repeats: int) -> None:
+    """Refuse what could only fail after everything has been measured."""
+    if path is not None and not path.parent.is_dir():
+        raise ConfigError(f"the file to write is {path}; expected one in a folder that exists.")
+    if repeats < 1:
+        raise ConfigError(f"--repeats is {repeats}; expected at least 1.")
+
+
+def read_horizon(text: str) -> int:
+    if not text.strip().isdecimal():
+        raise ConfigError(f"--horizons has {text!r}; expected integers with commas between.")
+    return int(text)
+
+
+def give(report: dict[str, Any], as_json: bool, out: Path | None) -> None:
+    """On standard output for people or programs, and into a file."""
+    from spancredit.bench.show import show
+
+    text = json.dumps(report, indent=2, ensure_ascii=False)
+    if out is not None:
+        out.write_text(text + "\n", encoding="utf-8")
+    if as_json:
+        typer.echo(text)
+    else:
+        show(report)
+
+
+class Notes:
+    """What is being measured, shown on standard error while it runs on a terminal."""
+
+    def __init__(self, quiet: bool):
+        from transformers.utils import logging
+
+        warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers|trl")
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        self.status = Console(stderr=True, quiet=quiet).status("")
+
+    def __enter__(self) -> Any:
+        self.status.start()
+        return lambda text: self.status.update(text)
+
+    def __exit__(self, *_: object) -> None:
+        self.status.stop()
