@@ -1,4 +1,4 @@
-"""A horizon, the influence matrix, and parts: what packed computes beside whole counterfactuals, held to definitions."""
+"""Horizons, influence, chunks and blocks: what packed computes beside whole counterfactuals, held to definitions."""
 
 import random
 from itertools import pairwise
@@ -63,7 +63,8 @@ def test_a_horizon_beyond_the_answer_is_exact_and_a_nearer_one_is_not():
     with eval_mode(model):
         assert packed(model, far, 1.0, 10_000) == packed(model, exact, 1.0, 10_000)
         near_logps = [logps for logps, _ in packed(model, near, 1.0, 10_000)]
-        differences = [abs(a[-1] - b[-1]) for (a, _), b in zip(packed(model, exact, 1.0, 10_000), near_logps)]
+        exact_logps = [logps for logps, _ in packed(model, exact, 1.0, 10_000)]
+    differences = [abs(a[-1] - b[-1]) for a, b in zip(exact_logps, near_logps, strict=True)]
     assert max(differences) > 0.1
 
 

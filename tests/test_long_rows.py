@@ -1,6 +1,7 @@
-"""Rows longer than the ceiling, long completions, one span and two hundred: no error, bounded forwards, same numbers."""
+"""Rows beyond the ceiling, long completions, one span and two hundred: no error, bounded forwards, same numbers."""
 
 import random
+from itertools import pairwise
 
 import pytest
 from toy_models import VOCAB, record_calls, tiny
@@ -16,7 +17,7 @@ def long_case(size: int, count: int) -> tuple[sc.Rollout, list[tuple[int, int]],
     draw = random.Random(size)
     ids = [draw.randrange(1, VOCAB) for _ in range(20 + size)]
     cuts = [round(k * (size - 4) / count) for k in range(count + 1)]
-    return sc.Rollout(ids[:20], ids[20:]), list(zip(cuts, cuts[1:], strict=False)), (size - 3, size)
+    return sc.Rollout(ids[:20], ids[20:]), list(pairwise(cuts)), (size - 3, size)
 
 
 @pytest.mark.parametrize(("size", "count", "most"), [(600, 200, 128), (600, 1, 50), (600, 7, 10_000)])
