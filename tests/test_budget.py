@@ -7,6 +7,7 @@ import pytest
 from toy_models import VOCAB, tiny
 
 import spancredit as sc
+from spancredit.counterfactual import budget
 from spancredit.counterfactual.budget import (
     LOTS,
     STEP_FORWARDS,
@@ -24,7 +25,13 @@ from spancredit.training.metrics import merge, tally
 from spancredit.training.pace import Pace
 from spancredit.types import Span
 
-SPANS, SIZE = 30, 3
+SPANS, SIZE = 24, 3
+
+
+@pytest.fixture(autouse=True)
+def near_horizons(monkeypatch):
+    """So that short completions do to see a horizon chosen."""
+    monkeypatch.setattr(budget, "HORIZONS", (12, 8))
 
 
 def rollouts(count: int = 6) -> list[sc.Rollout]:
@@ -46,7 +53,7 @@ def bought(allowance: float, intervention: str = "pad", count: int = 6, lots=Non
     config = sc.CreditConfig(intervention=intervention, budget=0.1)
     targets = [target(rollout) for rollout in rollouts(count)]
     lots = lots or [LOTS // count * i for i in range(count)]
-    with eval_mode(model := model or tiny("llama", positions=256)):
+    with eval_mode(model := model or tiny("llama", positions=128)):
         return within_budget(model, targets, config, [0], allowance, lots)
 
 
@@ -60,7 +67,7 @@ def price(horizon=None, intervention="pad") -> int:
     [("pad", None), ("pad", 8), ("pad", 0), ("attention", None), ("attention", 8), ("attention", 0), ("delete", None)],
 )
 def test_the_price_is_what_packed_forwards_but_for_padding_and_the_last_token(intervention, horizon):
-    model, targets = tiny("llama", positions=256), [target(rollout) for rollout in rollouts()]
+    model, targets = tiny("llama", positions=128), [target(rollout) for rollout in rollouts()]
     config = sc.CreditConfig(intervention=intervention)
     with eval_mode(model):
         found = measure(model, targets, config, [0], horizon)
@@ -97,28 +104,28 @@ def test_long_stretches_are_masked_first_and_those_that_matter_are_split():
 def test_the_spans_of_a_stretch_that_was_not_split_share_its_drop():
     results = bought(0.99 * price(), model=None)
     for one in results:
-        for start in range(0, SPANS, 6):
-            drops = one.measured.drops_K[start : start + 6]
+        for start in range(0, SPANS, 5):
+            drops = one.measured.drops_K[start : start + 5]
             if len(set(drops)) == 1:
                 return
     pytest.fail("every stretch was split")
 
 
 def test_then_a_horizon_and_then_a_sample_of_rollouts():
-    near = bought(price(16))
-    assert {one.method for one in near} == {"horizon_16"}
+    near = bought(price(8))
+    assert {one.method for one in near} == {"horizon_8"}
     assert all(one.measured is not None for one in near)
-    some = bought(price(16) / 2)
-    assert {one.method for one in some} == {"horizon_16"}
+    some = bought(price(8) / 2)
+    assert {one.method for one in some} == {"horizon_8"}
     assert 0 < sum(one.measured is not None for one in some) < len(some)
     unchecked = [one.measured.cost.tokens for one in some if one.measured and one.agreement is None]
-    assert sum(unchecked) <= price(16) / 2 * 1.3
+    assert sum(unchecked) <= price(8) / 2 * 1.3
 
 
 def test_a_horizon_that_saves_little_is_not_worth_its_error():
     config = sc.CreditConfig(budget=0.1)
     few = [replace(target(rollout), spans=target(rollout).spans[-4:]) for rollout in rollouts()]
-    with eval_mode(model := tiny("llama", positions=256)):
+    with eval_mode(model := tiny("llama", positions=128)):
         tokens = Prices(few, config, packs=True).of(few, None)
         results = within_budget(model, few, config, [0], 0.6 * tokens, [LOTS // 6 * i for i in range(6)])
     assert {one.method for one in results} == {"exact"}
@@ -132,14 +139,14 @@ def test_without_a_horizon_the_sample_is_exact():
 
 
 def test_a_rollout_that_is_more_than_the_allowance_is_scored_now_and_then():
-    alone = Prices([target(rollouts()[0])], sc.CreditConfig(), packs=True).alone(target(rollouts()[0]), 16)
+    alone = Prices([target(rollouts()[0])], sc.CreditConfig(), packs=True).alone(target(rollouts()[0]), 8)
     results = [bought(alone / 4, count=1, lots=[lot])[0].measured for lot in range(0, LOTS, LOTS // 16)]
     assert 2 <= sum(one is not None for one in results) <= 6
 
 
 def test_one_rollout_is_checked_now_and_then_against_exact_drops():
     lots = [list(range(i, LOTS, LOTS // 6))[:6] for i in range(0, 4000, 100)]
-    runs = [bought(price(16), lots=some) for some in lots[:12]]
+    runs = [bought(price(8), lots=some) for some in lots[:12]]
     checked = [one for run in runs for one in run if one.agreement is not None]
     assert 0 < len(checked) <= len(runs)
     assert all(-1 <= one.agreement <= 1 for one in checked)
@@ -149,7 +156,7 @@ def test_assign_credit_gives_what_the_budget_leaves_out_weight_1_and_says_so():
     config = sc.CreditConfig(budget=0.02)
     ranges = [[(SIZE * k, SIZE * (k + 1)) for k in range(SPANS)]] * 6
     answers = [(SPANS * SIZE, SPANS * SIZE + 2)] * 6
-    model = tiny("llama", positions=256)
+    model = tiny("llama", positions=128)
     credits = sc.assign_credit(model, None, rollouts(), config, spans=ranges, answers=answers)
     assert {credit.reason for credit in credits} <= {None, "over_budget", "below_noise_floor"}
     left = [credit for credit in credits if credit.reason == "over_budget"]

@@ -16,9 +16,10 @@ from spancredit.bench.price import price
 from spancredit.bench.timing import free_bytes, ratios, rounds
 from spancredit.bench.work import Work
 from spancredit.config import CreditConfig
+from spancredit.errors import UnknownNameError
 
 POLICY, PUBLISHED = "policy forward", "published"
-EXACT = ("sequential", "batched", "packed")
+SCORERS = (PUBLISHED, "sequential", "batched", "packed")
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,13 @@ class Way:
         return CreditConfig(**settings)
 
 
-def ways(interventions: Sequence[str], horizons: Sequence[int]) -> list[Way]:
+def ways(scorers: Sequence[str], interventions: Sequence[str], horizons: Sequence[int]) -> list[Way]:
     """Every exact scorer and every horizon, for each intervention."""
     return [
         way
         for intervention in interventions
         for way in (
-            *(Way(scorer, intervention) for scorer in EXACT),
+            *(Way(scorer, intervention) for scorer in scorers if scorer != PUBLISHED),
             *(Way("packed", intervention, horizon) for horizon in horizons),
         )
     ]
@@ -55,6 +56,7 @@ def ways(interventions: Sequence[str], horizons: Sequence[int]) -> list[Way]:
 def bench_scorers(
     source: Source,
     make_work: Callable[[Any, Any], Work],
+    scorers: Sequence[str],
     interventions: Sequence[str],
     horizons: Sequence[int],
     repeats: int,
@@ -62,10 +64,13 @@ def bench_scorers(
 ) -> dict[str, Any]:
     """Ratios to one policy forward, floors, and what the numbers of each way have in common with the definition's.
 
-    Every contestant runs once beforehand, untimed: that run warms up, holds a scorer to the definition, and gives the
-    drops that are compared.
+    Where `sequential` is not among the scorers, the first that is stands in for it. Every contestant runs once
+    beforehand, untimed: that run warms up, holds a scorer to the definition, and gives the drops that are compared.
     """
-    compared = ways(interventions, horizons)
+    for scorer in scorers:
+        if scorer not in SCORERS:
+            raise UnknownNameError("scorer", scorer, SCORERS)
+    compared = ways(scorers, interventions, horizons)
     configs = {way: way.config for way in compared}
     note("loading the model")
     model, tokenizer = source.load()
@@ -73,7 +78,7 @@ def bench_scorers(
     prices, forward = prices_of(model), policy_need(work.items)
     contestants: dict[str, Contestant] = {POLICY: policy_forward(model, work.items)}
     needed, free = published_bytes(model, work.items), free_bytes(source.device)
-    if free is None or needed < free // 2:
+    if PUBLISHED in scorers and (free is None or needed < free // 2):
         contestants[PUBLISHED] = published(model, work.items, work.pad)
     drops: dict[Way, list[float]] = {}
     for way, config in configs.items():
@@ -86,10 +91,11 @@ def bench_scorers(
     seconds = rounds(contestants, repeats, source.device, note)
     ratio = ratios(seconds, POLICY)
     rows: list[dict[str, Any]] = [{"name": POLICY, "ratio": 1.0}]
-    rows.append({"name": PUBLISHED, "ratio": ratio.get(PUBLISHED), "bytes_of_logits": needed})
+    if PUBLISHED in scorers:
+        rows.append({"name": PUBLISHED, "ratio": ratio.get(PUBLISHED), "bytes_of_logits": needed})
     for way, config in configs.items():
         floor = price(work.need(config), prices) / price(forward, prices) if way.scorer == "packed" else None
-        exact = drops[Way("sequential", way.intervention)]
+        exact = next(found for other, found in drops.items() if other.intervention == way.intervention)
         rows.append({"name": way.name, "ratio": ratio[way.name], "floor": floor, **_agreement(way, drops[way], exact)})
     for row in rows:
         row["seconds"] = seconds.get(row["name"], [])

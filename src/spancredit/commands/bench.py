@@ -37,6 +37,9 @@ def scorers(
     spans: Annotated[int, typer.Option(help="Spans of a random completion.")] = 16,
     rollouts: Annotated[int, typer.Option(help="Random completions.")] = 4,
     group: Annotated[int, typer.Option(help="Random completions of one prompt.")] = 1,
+    scorers: Annotated[
+        str, typer.Option(help="Compared, with commas between.")
+    ] = "published,sequential,batched,packed",
     interventions: Annotated[str, typer.Option(help="Compared, with commas between.")] = "pad,attention",
     horizons: Annotated[str, typer.Option(help="Compared, with commas between; empty: none.")] = "64,16,0",
     dtype: Dtype = "float32",
@@ -76,7 +79,7 @@ def scorers(
     source = source_of(model, shape, dtype, device, seed)
     reaches = [read_horizon(part) for part in horizons.split(",") if part]
     with Notes(as_json) as note:
-        report = bench_scorers(source, make_work, interventions.split(","), reaches, repeats, note)
+        report = bench_scorers(source, make_work, scorers.split(","), interventions.split(","), reaches, repeats, note)
     give(report, as_json, out)
 
 
