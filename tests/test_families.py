@@ -11,11 +11,12 @@ from typing import Any, get_args
 import pytest
 import torch
 from families import FALLBACK, FAMILIES, LONG_ROPE, WINDOW
-from toy_models import INDEX, char_tokenizer, sabotaged
+from toy_models import INDEX, char_tokenizer, sabotaged, uneven_rows
 
 import spancredit as sc
+from spancredit.counterfactual.forward import eval_mode
 from spancredit.counterfactual.interventions import Intervention
-from spancredit.counterfactual.scorers import TOLERANCE
+from spancredit.counterfactual.scorers import TOLERANCE, packed, sequential
 from spancredit.training.trl import _rollouts
 
 INTERVENTIONS = get_args(Intervention)
@@ -302,3 +303,41 @@ def test_a_planted_off_by_one_is_seen_by_the_comparison(family, argument, change
     monkeypatch.setitem(TOLERANCE, torch.float32, math.inf)
     got = credit_in_calls(sabotaged(FAMILIES[family](), argument, change), groups, "packed", "pad")
     assert greatest_difference(got, expected) > 1e-2
+
+
+def test_a_mixture_of_experts_with_its_balancing_loss_on_is_packed():
+    model = FAMILIES["qwen3_moe"]()
+    model.config.output_router_logits = True
+    rows = [row for row in uneven_rows() if row.hidden is None]
+    with eval_mode(model):
+        found = [logps[-1] for logps, _ in packed(model, rows, 1.0, 10_000)]
+        model.config.output_router_logits = False
+        assert found == pytest.approx([logps[-1] for logps, _ in sequential(model, rows, 1.0, 0)], abs=1e-4)
+
+
+def test_a_horizon_on_a_recurrent_family_is_refused_in_a_sentence():
+    rollouts = [sc.Rollout([3, 4, 5], list(range(6, 30)))]
+    with pytest.raises(sc.ModelError, match="a horizon keeps keys and values"):
+        sc.assign_credit(
+            FALLBACK["mamba"](), None, rollouts, sc.CreditConfig(horizon=2), spans=[[(0, 9)]], answers=[(22, 24)]
+        )
+
+
+def test_a_row_with_a_horizon_that_falls_back_keeps_it():
+    model = FAMILIES["mistral"]()
+    rollouts, spans = [sc.Rollout([3, 4, 5], list(range(6, 40)))], [[(0, 9), (9, 18), (18, 25)]]
+    drops = [
+        [
+            span.drop
+            for span in sc.assign_credit(
+                model,
+                None,
+                rollouts,
+                sc.CreditConfig(horizon=2, intervention="attention", scorer=scorer),
+                spans=spans,
+                answers=[(30, 32)],
+            )[0].spans
+        ]
+        for scorer in ("packed", "sequential")
+    ]
+    assert drops[0] == pytest.approx(drops[1], abs=1e-4)

@@ -203,7 +203,7 @@ def test_blocks_hold_everything_that_the_mask_shows(window):
         for row in case(seed, (None, 0, 3)):
             trie.add(row)
     parts = [Part(range(600), []), Part(range(600, len(trie)), list(range(0, 600, 2)))]
-    sight = Sight.of(Intervals.of(trie), parts)
+    sight = Sight.of(Intervals.of(trie), parts, 300, max(600, len(trie) - 600))
     dense_BNK, blocks = sight.dense(window), sight.blocks(window)
     rule_BNK = create_mask(blocks.mask_mod, len(parts), 1, *dense_BNK.shape[1:], device="cpu")[:, 0]
     assert torch.equal(rule_BNK, dense_BNK)

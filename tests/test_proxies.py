@@ -261,3 +261,7 @@ def test_a_model_without_attentions_is_refused(make):
 def test_a_model_without_an_embedding_layer_is_refused():
     with pytest.raises(sc.ModelError, match="needs a model with get_input_embeddings; ToyLM has none"):
         score(random_toy(), "gradient", uneven())
+
+
+def test_nothing_to_score_gives_nothing():
+    assert sc.assign_credit(tiny("llama"), None, [], sc.CreditConfig(scorer="attention"), spans=[], answers=[]) == []

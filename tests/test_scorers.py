@@ -20,6 +20,7 @@ from toy_models import (
 )
 
 import spancredit as sc
+from spancredit.counterfactual import projection
 from spancredit.counterfactual.forward import eval_mode
 from spancredit.counterfactual.interventions import clean_row, intervene, replacement_ids
 from spancredit.counterfactual.scorers import SCORERS, batched, packed, sequential
@@ -194,3 +195,21 @@ def test_log_softmax_is_computed_in_float32_for_a_half_precision_model():
     table = table_of({(FIRST, ANSWER): 3.0}).to(torch.bfloat16)
     by_hand = math.log(math.exp(3) / (math.exp(3) + 9))
     assert logps(sequential, ToyLM(table), [row_of((PROMPT, FIRST, ANSWER), 1)]) == [pytest.approx(by_hand, abs=1e-6)]
+
+
+def test_a_row_that_is_not_finite_leaves_the_others_as_they_are():
+    model, rows = tiny("llama"), [row_of((3, 4, 5, 6, 7, 8), 1), row_of((3, 9, 5, 6, 7, 8), 1)]
+    with torch.no_grad():
+        model.model.embed_tokens.weight[9] = math.nan
+    sound, broken = logps(packed, model, rows)
+    assert math.isfinite(sound)
+    assert math.isnan(broken)
+
+
+def test_a_forward_that_was_wrapped_by_others_is_still_wrapped_afterwards(monkeypatch):
+    monkeypatch.setattr(projection, "LOGITS", VOCAB)
+    model = tiny("llama")
+    wrapper = model.model.forward
+    model.model.forward = wrapper
+    logps(packed, model, uneven_rows())
+    assert vars(model.model)["forward"] is wrapper

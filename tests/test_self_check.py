@@ -66,7 +66,7 @@ def test_a_sound_scorer_passes_and_is_checked_once_alone_and_once_in_company(fam
     model = tiny(family, dtype)
     calls = record_calls(model)
     single = [row.input_ids for job in (jobs()[0], jobs()[-1]) for row in job]
-    for given, expected in ((jobs()[:1], 3), (jobs()[:1], 0), (jobs(), 6), (jobs(), 0)):
+    for given, expected in ((jobs()[:1], 4), (jobs()[:1], 0), (jobs(), 8), (jobs(), 0)):
         before = len(calls)
         scores = check(model, scorer, given=given)
         forwards = sum(cost.forwards for job in scores for _, cost in job)

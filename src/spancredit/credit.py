@@ -4,6 +4,7 @@ completion ids -> text -> spans -> counterfactuals -> answer log-probs -> drops 
 """
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -96,7 +97,7 @@ def _measure(
     if allowance is None:
         tokens = sum(len(rollout.prompt_ids) + len(rollout.completion_ids) for rollout, _ in scored)
         allowance = default_allowance(config.budget, tokens)
-    lots = [permutation_seed(config.seed, rollout.completion_ids) for rollout, _ in scored]
+    lots = [permutation_seed(config.seed, [*one.prompt_ids, *one.completion_ids]) for one, _ in scored]
     return within_budget(model, targets, config, replacement, allowance, lots)
 
 
@@ -141,7 +142,9 @@ def _credit(rollout: Rollout, plan: Plan, bought: Budgeted | None, config: Credi
     if not all(map(math.isfinite, [measured.answer_logp, *drops_K])):
         return Credit(torch.ones(size), answer=plan.answer, reason="non_finite", cost=measured.cost)
 
-    importances_K = importances(drops_K, config.noise_floor, config.full_scale)
+    own_scale = config.scorer in PROXIES  # a proxy's score is no drop in nats: only its proportions count
+    floor, full_scale = (0.0, sys.float_info.min) if own_scale else (config.noise_floor, config.full_scale)
+    importances_K = importances(drops_K, floor, full_scale)
     scores_K = arrange(importances_K, config.mode, permutation_seed(config.seed, rollout.completion_ids))
     raw_K = [config.min_weight + (config.boost - config.min_weight) * score for score in scores_K]
     weights_T = token_weights(

@@ -89,6 +89,16 @@ class Prices:
     def alone(self, target: Target, horizon: int | None) -> int:
         return self.of([target], horizon)
 
+    def one_by_one(self, targets: Sequence[Target], horizon: int | None) -> list[int]:
+        """What each adds to the price of those before it."""
+        seen: set[tuple[int, ...]] = set()
+        prices = []
+        for target in targets:
+            head = target.clean.input_ids[: target.spans[0][0]]
+            prices.append(self.alone(target, horizon) - (len(head) if head in seen else 0))
+            seen.add(head)
+        return prices
+
     def branches(self, target: Target, horizon: int | None) -> int:
         size, answer = len(target.clean.input_ids), target.clean.answer_start
         if not self.packs:
@@ -120,9 +130,9 @@ def _choose(prices: Prices, allowance: float, lots: Sequence[int]) -> tuple[str,
             return method_name(horizon), horizon, everyone
     last = min(worthwhile, default=None)
     order = sorted(everyone, key=lambda i: lots[i])
-    spent = list(accumulate(prices.alone(targets[i], last) for i in order))
+    spent = list(accumulate(prices.one_by_one([targets[i] for i in order], last)))
     chosen = [i for i, total in zip(order, spent, strict=True) if total <= allowance]
-    if not chosen and order and lots[order[0]] * spent[0] <= allowance * LOTS:
+    if not chosen and order and lots[order[0]] * len(order) * spent[0] <= allowance * LOTS:
         chosen = order[:1]  # one alone is more than the allowance: now and then
     return method_name(last), last, sorted(chosen)
 

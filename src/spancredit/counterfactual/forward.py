@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -23,6 +24,23 @@ def eval_mode(model: torch.nn.Module) -> Iterator[None]:
     finally:
         for module in training:
             module.training = True
+
+
+def share_forwards(model: Any, rows: Sequence[Row], max_tokens: int, alike: bool = False) -> Iterator[list[int]]:
+    """Indices of the rows that share a forward: of similar length, at most `max_tokens` with the padding.
+
+    Of equal length, if asked for `alike` or if padding would not be exact: a model that takes no mask or no positions,
+    that carries a state from token to token, or whose rotary embedding depends on the longest row.
+    """
+    alike = alike or carries_state(model) or not all(accepts(model, n) for n in ("attention_mask", "position_ids"))
+    alike = alike or any(outgrows_rope(model, row) for row in rows)
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i].input_ids), reverse=True)
+    for _, same in groupby(order, key=lambda i: len(rows[i].input_ids) if alike else None):
+        indices = list(same)
+        while indices:
+            size = max(1, max_tokens // len(rows[indices[0]].input_ids))
+            yield indices[:size]
+            del indices[:size]
 
 
 def row_logps(model: Any, rows: Sequence[Row], temperature: float) -> list[tuple[float, ...]]:
@@ -58,10 +76,18 @@ def resumed_logps(model: Any, row: Row, temperature: float) -> tuple[float, ...]
 
     Three forwards, each over contiguous positions: the original up to the answer, the part that the intervention
     changes, and the answer, which reads both.
+
+    Raises:
+        ModelError: if the model passes on more than keys and values.
     """
     assert row.original is not None
     assert row.resume is not None
-    answer, start = row.answer_start - 1, _first_difference(row)
+    if carries_state(model) or not accepts(model, "past_key_values"):
+        raise ModelError(
+            f"a horizon keeps keys and values, which {type(model).__name__} does not have for every layer; "
+            "expected horizon None."
+        )
+    answer, start = row.answer_start - 1, row.start
     mask_1L = torch.ones(1, len(row.input_ids), dtype=torch.long)
     if row.hidden is not None:
         mask_1L[0, row.hidden[0] : row.hidden[1]] = 0
@@ -124,7 +150,7 @@ def outgrows_rope(model: Any, row: Row) -> bool:
     if rope.get("rope_type") not in ("dynamic", "longrope"):
         return False
     trained = rope.get("original_max_position_embeddings") or getattr(text, "original_max_position_embeddings", None)
-    return len(row.input_ids) > (trained or text.max_position_embeddings)
+    return max(len(row.input_ids), len(row.original or ())) > (trained or text.max_position_embeddings)
 
 
 def device_of(model: Any) -> torch.device:
@@ -151,16 +177,6 @@ def _continue(
         "position_ids": torch.arange(start, end)[None],
     }
     return _logits(model, _ids(row.input_ids[start:end]), options)
-
-
-def _first_difference(row: Row) -> int:
-    """Where the intervention begins: at the hidden span, or at the first token that is not the original's."""
-    if row.hidden is not None:
-        return row.hidden[0]
-    assert row.original is not None
-    assert row.resume is not None
-    pairs = zip(row.input_ids[: row.resume], row.original, strict=False)
-    return next((i for i, (new, old) in enumerate(pairs) if new != old), row.resume)
 
 
 def _ids(ids: Sequence[int]) -> torch.Tensor:

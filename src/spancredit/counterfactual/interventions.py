@@ -25,6 +25,7 @@ class Row:
         resume: Position from which the text before the answer is read as in `original`: the intervention has changed
             what stands before it and will change the answer, but nothing between. None: it changes all that follows.
         original: Of a counterfactual, the clean row's `input_ids`.
+        start: Of a counterfactual, the position from which it differs from the original.
     """
 
     input_ids: tuple[int, ...]
@@ -32,6 +33,7 @@ class Row:
     hidden: Range | None = None
     resume: int | None = None
     original: tuple[int, ...] | None = None
+    start: int = 0
 
     @property
     def answer_start(self) -> int:
@@ -57,7 +59,7 @@ def intervene(
     start, end = span
     moved = end - start if intervention == "delete" else 0
     scored = tuple((first - moved, last - moved) for first, last in clean.scored if first >= end)
-    row = replace(clean, scored=scored, original=clean.input_ids)
+    row = replace(clean, scored=scored, original=clean.input_ids, start=start)
     if intervention == "attention":
         row = replace(row, hidden=span)
     else:

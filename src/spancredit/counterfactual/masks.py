@@ -52,9 +52,10 @@ class Intervals:
 
 @dataclass(frozen=True)
 class Sight:
-    """What queries `(B, N)` and keys `(B, K)` see each other by; a query is the key at `K - N` and on."""
+    """What queries `(B, N)` and keys `(B, K)` see each other by: numbers, subtrees, tails and positions (`place`)."""
 
     number_BN: torch.Tensor
+    place_BN: torch.Tensor
     tail_BN: torch.Tensor
     resume_BN: torch.Tensor
     start_BK: torch.Tensor
@@ -62,9 +63,8 @@ class Sight:
     position_BK: torch.Tensor
 
     @classmethod
-    def of(cls, intervals: Intervals, parts: list[Part]) -> "Sight":
-        """Keys are what the parts need, right-padded, then their own nodes, right-padded; padding sees itself."""
-        deep, wide = max(len(part.needs) for part in parts), max(map(len, parts))
+    def of(cls, intervals: Intervals, parts: list[Part], deep: int, wide: int) -> "Sight":
+        """Keys are what the parts need, padded to `deep`, then their own nodes, to `wide`; padding sees itself."""
         shape = (len(parts), deep + wide)
         number = np.tile(NEVER + np.arange(deep + wide), (len(parts), 1))
         end, position = number + 1, np.zeros(shape, dtype=np.int64)
@@ -77,7 +77,7 @@ class Sight:
                 position[b, here] = intervals.position[nodes]
                 tail[b, here] = intervals.tail[nodes]
                 resume[b, here] = intervals.resume[nodes]
-        asking = [torch.from_numpy(array[:, deep:].copy()) for array in (number, tail, resume)]
+        asking = [torch.from_numpy(array[:, deep:].copy()) for array in (number, position, tail, resume)]
         return cls(*asking, *(torch.from_numpy(array) for array in (number, end, position)))
 
     def to(self, device: torch.device) -> "Sight":
@@ -91,20 +91,22 @@ class Sight:
         if bool((self.tail_BN >= 0).any()):
             seen_BNK |= (start <= tail) & (tail < end) & (position >= resume)
         if window is not None:
-            own = self.position_BK[:, self.start_BK.shape[1] - self.number_BN.shape[1] :]
-            seen_BNK &= own[:, :, None] - position < window
+            seen_BNK &= self.place_BN[:, :, None] - position < window
         return seen_BNK
 
     def blocks(self, window: int | None) -> BlockMask:
-        """The same for FlexAttention: which blocks of keys a block of queries may see, and the rule inside them."""
-        offset = self.start_BK.shape[1] - self.number_BN.shape[1]
+        """The same for FlexAttention: which blocks of keys a block of queries may see, and the rule inside them.
+
+        The rule is one for all windows and shapes, and reads tensors only, so that it is compiled once.
+        """
+        reach = torch.tensor(NEVER if window is None else window, device=self.number_BN.device)
 
         def rule(b: Any, _: Any, q: Any, k: Any) -> Any:
             number, tail = self.number_BN[b, q], self.tail_BN[b, q]
             start, end, position = self.start_BK[b, k], self.end_BK[b, k], self.position_BK[b, k]
             later = position >= self.resume_BN[b, q]
             seen = ((start <= number) & (number < end)) | ((start <= tail) & (tail < end) & later)
-            return seen if window is None else seen & (self.position_BK[b, q + offset] - position < window)
+            return seen & (self.place_BN[b, q] - position < reach)
 
         low, high = _bounds(self.number_BN)
         tail_low, tail_high = _bounds(self.tail_BN)

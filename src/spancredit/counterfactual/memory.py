@@ -13,12 +13,11 @@ class Memory:
         self._layers: list[tuple[torch.Tensor, torch.Tensor]] = []
         self._slots: dict[int, int] = {}
 
-    def recall(self, nodes: Sequence[Sequence[int]]) -> DynamicCache:
-        """A cache that holds, for each part, the nodes it needs, right-padded to the longest."""
-        longest = max(map(len, nodes))
-        if not longest:
+    def recall(self, nodes: Sequence[Sequence[int]], deep: int) -> DynamicCache:
+        """A cache that holds, for each part, the nodes it needs, right-padded to `deep`."""
+        if not deep:
             return DynamicCache()
-        slots_BP = torch.zeros(len(nodes), longest, dtype=torch.long)
+        slots_BP = torch.zeros(len(nodes), deep, dtype=torch.long)
         for b, needed in enumerate(nodes):
             slots_BP[b, : len(needed)] = torch.tensor([self._slots[node] for node in needed], dtype=torch.long)
         return DynamicCache(

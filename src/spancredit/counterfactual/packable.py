@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from spancredit.counterfactual.forward import accepts, carries_state, device_of, inner, layer_types, outgrows_rope
+import torch
+
+from spancredit.counterfactual.forward import accepts, carries_state, inner, layer_types, outgrows_rope
 from spancredit.counterfactual.interventions import Row
 from spancredit.counterfactual.projection import trunk_of
 
@@ -21,6 +23,8 @@ def why_not(model: Any) -> str | None:
         f"it has layers of type {', '.join(sorted(odd))}": odd,
         "it carries a recurrent state": carries_state(model),
         "its layers build their own masks": hasattr(text, "attention_layers"),
+        "its adapter learns a prompt": getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False),
+        "it is spread over several devices": len(set((getattr(model, "hf_device_map", None) or {}).values())) > 1,
         "it adds position to attention by ALiBi": getattr(text, "alibi", False),
         "it takes no position_ids": not accepts(model, "position_ids"),
         "it takes no past_key_values": not accepts(model, "past_key_values"),
@@ -44,7 +48,11 @@ def outruns(model: Any, row: Row) -> bool:
 
 
 def takes_flex(model: Any) -> bool:
-    return device_of(model).type == "cuda" and getattr(inner(model), "_supports_flex_attn", False)
+    """Whether FlexAttention can run this model: on CUDA, in single precision or less, with heads of 16 and up."""
+    parameter, text = next(model.parameters()), model.config.get_text_config()
+    head = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    supports = getattr(inner(model), "_supports_flex_attn", False)
+    return parameter.device.type == "cuda" and supports and parameter.dtype != torch.float64 and head >= 16
 
 
 @contextmanager

@@ -6,15 +6,16 @@ Every node of the trie attends to what its row would, and to nothing else, so th
 scorer. Parts read the keys and values of the parts above them from memory.
 """
 
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 
-from spancredit.counterfactual.forward import device_of, token_logps
+from spancredit.counterfactual.forward import accepts, device_of, token_logps
 from spancredit.counterfactual.interventions import Row
-from spancredit.counterfactual.masks import Intervals, Sight, masks_for
+from spancredit.counterfactual.masks import BLOCK, Intervals, Sight, masks_for
 from spancredit.counterfactual.memory import Memory
 from spancredit.counterfactual.packable import fastest_attention
 from spancredit.counterfactual.parts import Part, batches, cut
@@ -50,11 +51,12 @@ def score_packed(
             logps |= _forward(model, trie, intervals, together, asked, users, memory, temperature)
             padding = len(together) * max(map(len, together)) - sum(map(len, together))
             forwards[min(part.nodes[0] for part in together)] = Cost(padding, 1)
-    scores = []
+    scores, first_nodes = [], sorted(forwards)
     for answer in trie.answers:
         start, end = answer.created
-        shared = (cost for node, cost in forwards.items() if start <= node < end)
-        scores.append((answer.sums([logps[pair] for pair in answer.pairs]), sum(shared, Cost(end - start))))
+        begun = first_nodes[bisect_left(first_nodes, start) : bisect_left(first_nodes, end)]
+        cost = sum((forwards[node] for node in begun), Cost(end - start))
+        scores.append((answer.sums([logps[pair] for pair in answer.pairs]), cost))
     return scores
 
 
@@ -91,6 +93,8 @@ def _forward(
     """Log-probability of every (node, token) asked for in these parts; remembers what later parts need."""
     device = device_of(model)
     wide, deep = max(map(len, parts)), max(len(part.needs) for part in parts)
+    if model.config._attn_implementation == "flex_attention":
+        wide, deep = -(-wide // BLOCK) * BLOCK, -(-deep // BLOCK) * BLOCK
     ids_BN = torch.zeros(len(parts), wide, dtype=torch.long)
     positions_BN = torch.zeros_like(ids_BN)
     places: list[tuple[int, int]] = []
@@ -109,11 +113,13 @@ def _forward(
     inputs: dict[str, Any] = {
         "input_ids": ids_BN.to(device),
         "position_ids": positions_BN.to(device),
-        "attention_mask": masks_for(model, Sight.of(intervals, parts)),
+        "attention_mask": masks_for(model, Sight.of(intervals, parts, deep, wide)),
         "use_cache": bool(kept or deep),
     }
+    if accepts(model, "output_router_logits"):
+        inputs["output_router_logits"] = False  # a load-balancing loss would read our mask
     if kept or deep:
-        inputs["past_key_values"] = memory.recall([part.needs for part in parts])
+        inputs["past_key_values"] = memory.recall([part.needs for part in parts], deep)
     rows_U, places_U = torch.tensor(places, dtype=torch.long, device=device).reshape(-1, 2).T
     which_Q = torch.tensor(which, dtype=torch.long, device=device)
     targets_Q = torch.tensor([target for _, target in pairs], dtype=torch.long, device=device)

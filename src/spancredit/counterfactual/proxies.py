@@ -6,14 +6,13 @@ clean rows -> batches, one forward each (and for `gradient` a backward) -> a val
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from itertools import groupby
 from typing import Any, Literal
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
-from spancredit.counterfactual.forward import accepts, carries_state, device_of, inner, token_logps
+from spancredit.counterfactual.forward import accepts, device_of, inner, share_forwards, token_logps
 from spancredit.counterfactual.interventions import Row, intervene
 from spancredit.counterfactual.projection import LOGITS, selected_logits, trunk_of
 from spancredit.errors import ModelError
@@ -48,9 +47,12 @@ def score_proxy(
     Raises:
         ModelError: if the model gives no attention probabilities, or has no layer of input embeddings.
     """
+    if not rows:
+        return []
     most = min(max_tokens, _most_attending(model, rows)) if name == "attention" else max_tokens
+    alike = name == "attention" and next(model.parameters()).dtype == torch.float64  # eager is NaN on padding there
     scores: list[tuple[tuple[float, ...], Cost]] = [((), Cost())] * len(rows)
-    for indices in _batches(model, name, rows, most):
+    for indices in share_forwards(model, rows, most, alike):
         batch = [rows[i] for i in indices]
         logps_BL, values_BL = SIGNALS[name](model, batch, replacement, temperature)
         cost = Cost(logps_BL.shape[1] * (3 if name == "gradient" else 1))
@@ -168,22 +170,6 @@ def _logits(model: Any, inputs: dict[str, Any], rows_N: torch.Tensor, places_N: 
     else:
         logits_NV = model(**inputs).logits[rows_N, places_N]
         yield from logits_NV.split(max(1, LOGITS // logits_NV.shape[-1]))
-
-
-def _batches(model: Any, name: str, rows: Sequence[Row], max_tokens: int) -> Iterator[list[int]]:
-    """Indices of the rows that share a forward, of similar length, or of equal length if padding would not be exact.
-
-    The eager attention of transformers is NaN on padding in float64.
-    """
-    alike = carries_state(model) or not all(accepts(model, taken) for taken in ("attention_mask", "position_ids"))
-    alike = alike or (name == "attention" and next(model.parameters()).dtype == torch.float64)
-    order = sorted(range(len(rows)), key=lambda i: len(rows[i].input_ids), reverse=True)
-    for _, same in groupby(order, key=lambda i: len(rows[i].input_ids) if alike else None):
-        indices = list(same)
-        while indices:
-            size = max(1, max_tokens // len(rows[indices[0]].input_ids))
-            yield indices[:size]
-            del indices[:size]
 
 
 def _padded(rows: Sequence[Row]) -> torch.Tensor:

@@ -3,14 +3,12 @@
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
-from itertools import groupby
 from typing import Any, Literal, Protocol
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 
-from spancredit.counterfactual.forward import accepts, carries_state, outgrows_rope, resumed_logps, row_logps
+from spancredit.counterfactual.forward import resumed_logps, row_logps, share_forwards
 from spancredit.counterfactual.interventions import Row
 from spancredit.counterfactual.packable import outruns, why_not
 from spancredit.counterfactual.packed import score_packed
@@ -39,34 +37,26 @@ def sequential(model: Any, rows: Sequence[Row], temperature: float, max_tokens: 
 
 
 def batched(model: Any, rows: Sequence[Row], temperature: float, max_tokens: int) -> Scores:
-    """Rows of similar length in one forward, left-padded and masked, at most `max_tokens` with the padding.
-
-    A model that takes no `position_ids` cannot be padded exactly, nor one that carries a state from token to token or
-    whose rotary embedding depends on the longest row: their rows share a forward where they are as long. A forward is
-    counted at the first of its rows.
-    """
-    exact_length = not accepts(model, "position_ids") or carries_state(model)
-    exact_length = exact_length or any(outgrows_rope(model, row) for row in rows)
-    order = sorted(range(len(rows)), key=lambda i: len(rows[i].input_ids), reverse=True)
+    """Rows of similar length in one forward, left-padded and masked. It is counted at the first of its rows."""
     scores: Scores = [((), Cost())] * len(rows)
-    for _, same in groupby(order, key=lambda i: len(rows[i].input_ids) if exact_length else None):
-        indices = list(same)
-        while indices:
-            width = len(rows[indices[0]].input_ids)
-            batch, indices = indices[: max(1, max_tokens // width)], indices[max(1, max_tokens // width) :]
-            logps = row_logps(model, [rows[i] for i in batch], temperature)
-            for nth, (i, found) in enumerate(zip(batch, logps, strict=True)):
-                scores[i] = found, Cost(width, int(nth == 0))
+    for batch in share_forwards(model, rows, max_tokens):
+        width = max(len(rows[i].input_ids) for i in batch)
+        for nth, (i, found) in enumerate(
+            zip(batch, row_logps(model, [rows[i] for i in batch], temperature), strict=True)
+        ):
+            scores[i] = found, Cost(width, int(nth == 0))
     return scores
 
 
 def packed(model: Any, rows: Sequence[Row], temperature: float, max_tokens: int) -> Scores:
-    """Only what an intervention can change is recomputed. What cannot be packed is batched, which is counted.
+    """Only what an intervention can change is recomputed. What cannot be packed falls back, which is counted.
 
-    Batched rows have no horizon: they are exact.
+    It falls back to padded batches, and row by row where it has a horizon. Rows whose numbers are not finite do too:
+    in company, a NaN of one would be everyone's.
     """
     why = why_not(model)
-    if why is not None:
+    if why is not None and model not in WARNED:
+        WARNED.add(model)
         message = f"spancredit: {type(model).__name__} cannot be packed ({why}); its rows are scored in padded batches."
         warnings.warn(message, stacklevel=2)
     left = [i for i, row in enumerate(rows) if why is not None or outruns(model, row)]
@@ -74,12 +64,18 @@ def packed(model: Any, rows: Sequence[Row], temperature: float, max_tokens: int)
     scores: dict[int, tuple[tuple[float, ...], Cost]] = {}
     if fit:
         scores |= dict(zip(fit, score_packed(model, [rows[i] for i in fit], temperature, max_tokens), strict=True))
-    whole = [replace(rows[i], resume=None) for i in left]
-    for i, (logps, cost) in zip(left, batched(model, whole, temperature, max_tokens), strict=True):
-        scores[i] = logps, cost + Cost(fallbacks=1)
+    left += [i for i in fit if not all(map(math.isfinite, scores[i][0]))]
+    for scorer, some in (
+        (batched, [i for i in left if rows[i].resume is None]),
+        (sequential, [i for i in left if rows[i].resume is not None]),
+    ):
+        found = scorer(model, [rows[i] for i in some], temperature, max_tokens)
+        for i, (logps, cost) in zip(some, found, strict=True):
+            scores[i] = logps, cost + Cost(fallbacks=1)
     return [scores[i] for i in range(len(rows))]
 
 
+WARNED: WeakSet[Any] = WeakSet()
 SCORERS: dict[str, Scorer] = {"packed": packed, "batched": batched, "sequential": sequential}
 
 
@@ -89,8 +85,8 @@ def score_rows(
     """Scores of every job's rows, a job being a rollout's clean row and its counterfactuals.
 
     The first time that a model is scored, and the first time several jobs share its forwards, the shortest and the
-    longest are scored by the definition too (the clean row, the first and the last counterfactual). Costs leave this
-    out, so that they are the same in a run and in one that resumes it.
+    longest are scored by the definition too (the clean row; the first, middle and last counterfactual). Costs leave
+    this out, so that they are the same in a run and in one that resumes it.
 
     Raises:
         ModelError: if the two differ by more than rounding in the dtype of the computation can.
@@ -110,26 +106,28 @@ CHECKED: WeakKeyDictionary[Any, set[tuple[object, ...]]] = WeakKeyDictionary()
 
 
 def _kind(scorer: str, jobs: Sequence[Sequence[Row]]) -> tuple[object, ...]:
-    """What makes a scoring unlike those before it: company, hidden spans, a horizon, or twice the length or rows."""
+    """What makes a scoring unlike those before it: company, hidden spans, a horizon, or twice the length."""
     rows = [row for job in jobs for row in job]
     longest = max(len(row.input_ids) for row in rows)
     hides, resumes = any(row.hidden for row in rows), any(row.resume for row in rows)
-    return scorer, len(jobs) > 1, hides, resumes, longest.bit_length(), len(rows).bit_length()
+    return scorer, len(jobs) > 1, hides, resumes, longest.bit_length()
 
 
 def _check(model: Any, job: Sequence[Row], scores: Scores, scorer: str, temperature: float) -> bool:
     """Hold a job's scores to the definition; False if the definition gives no finite number to hold them to."""
-    chosen = sorted({0, min(1, len(job) - 1), len(job) - 1})
+    chosen = sorted({0, min(1, len(job) - 1), len(job) // 2, len(job) - 1})
     definition = sequential(model, [job[i] for i in chosen], temperature, 0)
-    for i, (exact, _) in zip(chosen, definition, strict=True):
-        got, expected = scores[i][0][-1], exact[-1]
+    pairs = [
+        pair for i, (exact, _) in zip(chosen, definition, strict=True) for pair in zip(scores[i][0], exact, strict=True)
+    ]
+    for got, expected in pairs:
         tolerance = TOLERANCE[_compute_dtype(model)] * max(1.0, abs(expected))
         if math.isfinite(expected) and not abs(got - expected) <= tolerance:
             raise ModelError(
                 f"self-check failed: {scorer} gives the answer {got:.6f} nats, sequential {expected:.6f}, expected at "
                 f"most {tolerance:g} apart; {type(model).__name__} needs scorer='sequential'."
             )
-    return all(math.isfinite(exact[-1]) for exact, _ in definition)
+    return all(math.isfinite(expected) for _, expected in pairs)
 
 
 def _compute_dtype(model: Any) -> torch.dtype:

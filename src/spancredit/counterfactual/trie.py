@@ -61,6 +61,7 @@ class Trie:
     answers: list[Answer] = field(default_factory=list)
     children: dict[tuple[int, int, int, int, int, bool], int] = field(default_factory=dict, repr=False)
     roots: dict[tuple[int, ...], int] = field(default_factory=dict, repr=False)
+    paths: dict[tuple[int, ...], list[int]] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -68,28 +69,45 @@ class Trie:
     def add(self, row: Row) -> None:
         """Add the nodes that are not here yet, and remember which ones predict what the row has scored."""
         before = len(self)
+        path = self._path(row.original or row.input_ids)
+        root = self._root((row.original or row.input_ids)[:ROOT])
         asked = {position - 1 for first, last in row.scored for position in range(first, last)}
-        stop = row.resume if row.resume is not None else len(row.input_ids) - 1
-        node = self._root((row.original or row.input_ids)[:ROOT])
-        at: dict[int, int] = {}
-        tail = -1
-        if row.resume is not None and row.original is not None:
-            tail = node
-            for position in range(row.answer_start - 1):
-                tail = self._child(tail, row.original[position], position)
-        hidden = range(*row.hidden) if row.hidden is not None else range(0)
-        for position in (*range(stop), *range(max(stop, row.answer_start - 1), len(row.input_ids) - 1)):
-            if position >= stop:
-                node = self._child(node, row.input_ids[position], position, tail, row.resume or NEVER)
-            elif position not in hidden:
-                node = self._child(node, row.input_ids[position], position)
-            elif position in asked:
-                at[position] = self._child(node, row.input_ids[position], position, silent=True)
-                continue
-            at[position] = node
+        if row.original is None:
+            at = {position: path[position] for position in asked}
+        else:
+            at = self._branch(row, path, path[row.start - 1] if row.start else root, asked)
         nodes = [at[position - 1] for first, last in row.scored for position in range(first, last)]
         targets = [row.input_ids[position] for first, last in row.scored for position in range(first, last)]
         self.answers.append(Answer(nodes, targets, [last - first for first, last in row.scored], (before, len(self))))
+
+    def _path(self, ids: tuple[int, ...]) -> list[int]:
+        """The nodes of a clean row, one a position."""
+        path = self.paths.get(ids)
+        if path is None:
+            path, node = [], self._root(ids[:ROOT])
+            for position, token in enumerate(ids[:-1]):
+                node = self._child(node, token, position)
+                path.append(node)
+            self.paths[ids] = path
+        return path
+
+    def _branch(self, row: Row, path: list[int], node: int, asked: set[int]) -> dict[int, int]:
+        """The nodes of a counterfactual from where it differs: for each position the one that predicts what follows."""
+        at = {row.start - 1: node}
+        stop = len(row.input_ids) - 1 if row.resume is None else row.resume
+        hidden = range(*row.hidden) if row.hidden is not None else range(0)
+        for position in range(row.start, stop):
+            if position not in hidden:
+                node = self._child(node, row.input_ids[position], position)
+                at[position] = node
+            elif position in asked:
+                at[position] = self._child(node, row.input_ids[position], position, silent=True)
+        if row.resume is not None:
+            tail = path[row.answer_start - 2]
+            for position in range(row.answer_start - 1, len(row.input_ids) - 1):
+                node = self._child(node, row.input_ids[position], position, tail, row.resume)
+                at[position] = node
+        return at
 
     def _root(self, start: tuple[int, ...]) -> int:
         """The virtual root of the tree whose rows begin with these tokens: a negative number."""

@@ -18,7 +18,7 @@ class Pace:
         """Note a scoring: when it started and ended (seconds, one clock) and what it sent through the model."""
         if self._ended is not None:
             self._rest.append(started - self._ended)
-        if tokens:
+        if tokens and self._ended is not None:  # the first scoring compiles, warms up and checks itself
             self._per_token.append((ended - started) / tokens)
         self._ended = ended
 

@@ -71,9 +71,9 @@ class CreditGRPOTrainer(GRPOTrainer):
         output = super()._generate_and_score_completions(inputs)
         if not self.model.training:
             return output
-        started = time.perf_counter()
         config = self.args.credit
         rollouts = _rollouts(output)
+        started = time.perf_counter()
         allowance = self._pace.allowance(config.budget) if config.budget else None
         with self.accelerator.autocast():
             credits = assign_credit(self.model, self._tokenizer, rollouts, config, allowance=allowance)
