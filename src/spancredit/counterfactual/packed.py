@@ -97,18 +97,10 @@ def _forward(
         wide, deep = -(-wide // BLOCK) * BLOCK, -(-deep // BLOCK) * BLOCK
     ids_BN = torch.zeros(len(parts), wide, dtype=torch.long)
     positions_BN = torch.zeros_like(ids_BN)
-    places: list[tuple[int, int]] = []
-    pairs: list[tuple[int, int]] = []
-    which: list[int] = []
     for b, part in enumerate(parts):
         nodes = slice(part.nodes.start, part.nodes.stop)
         ids_BN[b, : len(part)] = torch.tensor(trie.tokens[nodes])
         positions_BN[b, : len(part)] = torch.tensor(trie.positions[nodes])
-        for place, node in enumerate(part.nodes):
-            if node in asked:
-                pairs += [(node, target) for target in asked[node]]
-                which += [len(places)] * len(asked[node])
-                places.append((b, place))
     kept = {node: (b, deep + i) for b, part in enumerate(parts) for i, node in enumerate(part.nodes) if users[node]}
     inputs: dict[str, Any] = {
         "input_ids": ids_BN.to(device),
@@ -120,17 +112,30 @@ def _forward(
         inputs["output_router_logits"] = False  # a load-balancing loss would read our mask
     if kept or deep:
         inputs["past_key_values"] = memory.recall([part.needs for part in parts], deep)
-    rows_U, places_U = torch.tensor(places, dtype=torch.long, device=device).reshape(-1, 2).T
-    which_Q = torch.tensor(which, dtype=torch.long, device=device)
+    logps = _read(model, inputs, parts, asked, temperature)
+    users.subtract(node for part in parts for node in part.needs)
+    if kept or deep:
+        memory.keep(inputs["past_key_values"], kept, users)
+    return logps
+
+
+def _read(
+    model: Any, inputs: dict[str, Any], parts: list[Part], asked: Asked, temperature: float
+) -> dict[tuple[int, int], float]:
+    """One forward; the log-probabilities of what is asked of it, the output head on the nodes that answer alone."""
+    device = device_of(model)
+    nodes = [(b, i, node) for b, part in enumerate(parts) for i, node in enumerate(part.nodes) if node in asked]
+    pairs = [(node, target) for _, _, node in nodes for target in asked[node]]
+    which_Q = torch.tensor(
+        [u for u, (_, _, node) in enumerate(nodes) for _ in asked[node]], dtype=torch.long, device=device
+    )
     targets_Q = torch.tensor([target for _, target in pairs], dtype=torch.long, device=device)
+    parts_U, places_U = torch.tensor([(b, i) for b, i, _ in nodes], dtype=torch.long, device=device).reshape(-1, 2).T
     found: list[float] = []
     start = 0
-    for logits_UV in selected_logits(model, inputs, rows_U, places_U):
+    for logits_UV in selected_logits(model, inputs, parts_U, places_U):
         here_Q = (which_Q >= start) & (which_Q < start + len(logits_UV))
         chosen_QV = logits_UV[which_Q[here_Q] - start]
         found += token_logps(chosen_QV, targets_Q[here_Q], temperature).tolist()
         start += len(logits_UV)
-    users.subtract(node for part in parts for node in part.needs)
-    if kept or deep:
-        memory.keep(inputs["past_key_values"], kept, users)
     return dict(zip(pairs, found, strict=True))
