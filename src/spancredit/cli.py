@@ -59,7 +59,15 @@ def explain(
     model: Annotated[str, typer.Option(help="`bundled`, a folder, or a name on the hub.")] = "bundled",
     segmenter: Annotated[str, typer.Option(help="steps, sentence, line or window.")] = "steps",
     intervention: Annotated[str, typer.Option(help="pad, attention, delete or filler.")] = "pad",
-    scorer: Annotated[str, typer.Option(help="packed, batched or sequential; the same numbers.")] = "packed",
+    scorer: Annotated[
+        str,
+        typer.Option(
+            help="packed, batched or sequential, the same numbers; or a proxy: surprisal, entropy, attention, gradient."
+        ),
+    ] = "packed",
+    horizon: Annotated[
+        int | None, typer.Option(help="Tokens that an intervention reaches beside the answer. Default: all, exact.")
+    ] = None,
     mode: Annotated[str, typer.Option(help="counterfactual, inverted, random or uniform.")] = "counterfactual",
     answer_pattern: Annotated[str | None, typer.Option(help="Own regular expression for the answer.")] = None,
     temperature: Annotated[
@@ -87,7 +95,7 @@ def explain(
     if svg is not None and not svg.parent.is_dir():
         raise SpanCreditError(f"--svg is {svg}; expected a file in a folder that exists.")
     settings: dict[str, Any] = {"segmenter": segmenter, "intervention": intervention, "scorer": scorer, "mode": mode}
-    config = CreditConfig(answer_pattern=answer_pattern, temperature=temperature, **settings)
+    config = CreditConfig(answer_pattern=answer_pattern, temperature=temperature, horizon=horizon, **settings)
     given = _default_prompt(seed) if prompt is None else _text(prompt)
     completed = None if completion is None else _text(completion)
     record = run(model, given, completed, config, max_new_tokens, seed)

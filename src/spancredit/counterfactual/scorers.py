@@ -131,7 +131,7 @@ def _check(model: Any, job: Sequence[Row], scores: Scores, scorer: str, temperat
 
 
 def _compute_dtype(model: Any) -> torch.dtype:
-    """The dtype of the matrix products: autocast's where it is on, else that of the weights; TF32 rounds like float16."""
+    """The dtype of the matrix products: autocast's where it is on, else the weights'; TF32 rounds like float16."""
     parameter = next(model.parameters())
     device = parameter.device.type
     if device == "cuda" and parameter.dtype == torch.float32 and torch.get_float32_matmul_precision() != "highest":

@@ -35,6 +35,7 @@ def make_record(
         "reward": reward,
         "advantage": rollout.advantage,
         "reason": credit.reason,
+        "method": credit.method,
         "answer": asdict(credit.answer) if credit.answer else None,
         "answer_logp": credit.answer_logp,
         "spans": [asdict(span) for span in credit.spans],

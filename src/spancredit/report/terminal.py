@@ -12,6 +12,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from spancredit.counterfactual.measure import PROXIES
 from spancredit.types import REASONS
 
 # Blue (less than its share) over grey to orange (more): told apart with any colour vision, and in grey by lightness.
@@ -37,7 +38,8 @@ def coloured(record: dict[str, Any]) -> Text:
 
 def span_table(record: dict[str, Any]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for name, justify in (("kind", "left"), ("drop (nats)", "right"), ("importance", "right"), ("weight", "right")):
+    measured = record["method"] if record.get("method") in PROXIES else "drop (nats)"
+    for name, justify in (("kind", "left"), (measured, "right"), ("importance", "right"), ("weight", "right")):
         table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     table.add_column("text", overflow="fold")
     for span in record["spans"]:
