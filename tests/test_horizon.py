@@ -159,6 +159,7 @@ def test_without_the_request_there_is_no_influence():
         ({"horizon": 4, "budget": 0.1}, "budget 0.1, which chooses one"),
         ({"budget": 0.1, "scorer": "sequential"}, "needs scorer 'packed'"),
         ({"budget": 1.0}, "budget is 1.0"),
+        ({"influence": "yes"}, "influence is 'yes'"),
         ({"influence": True, "horizon": 4}, "influence"),
         ({"influence": True, "scorer": "entropy"}, "influence"),
     ],

@@ -106,10 +106,12 @@ class CreditConfig:
         if self.horizon is not None and (not isinstance(self.horizon, int) or self.horizon < 0):
             raise ConfigError(f"horizon is {self.horizon!r}; expected None or an integer, at least 0.")
         if self.budget is not None and not (isinstance(self.budget, (int, float)) and 0 < self.budget < 1):
-            raise ConfigError(f"budget is {self.budget!r}; expected None or a share between 0 and 1.")
+            raise ConfigError(f"budget is {self.budget!r}; expected None or a share above 0 and below 1.")
         for clash, holds in self._clashes().items():
             if holds:
                 raise ConfigError(f"{clash}.")
+        if not isinstance(self.influence, bool):
+            raise ConfigError(f"influence is {self.influence!r}; expected True or False.")
         if not isinstance(self.filler, str):
             raise ConfigError(f"filler is {self.filler!r}; expected a text.")
         if not self.boost >= self.min_weight:
