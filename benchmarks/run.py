@@ -27,7 +27,7 @@ CUDA_MINUTES = 8.0
 TABLES = ("spans", "completion", "group", "vocabulary")
 TITLES = {
     "gsm8k": "GSM8K's own solutions",
-    "gsm8k-group": "The same model: random tokens, eight completions of one prompt",
+    "gsm8k-group": "Eight of them as completions of one prompt",
     "scorers": "Random tokens",
     "scorers-group": "Random tokens, long completions of one prompt",
     **{f"growth-{name}": f"Growth with {name}" for name in TABLES},
@@ -79,10 +79,10 @@ def jobs(device: str, model: str | None, gsm8k: Path | None, quick: bool) -> lis
     if gsm8k is not None:
         source = ("--model", str(Path(model).resolve()), *dtype) if model else ("--model", "bundled")
         repeats_here = repeats if cuda or not model else ("--repeats", "1" if quick else "3")
-        eight = ("--prompt", "100", "--completion", "112", "--spans", "6", "--rollouts", "8", "--group", "8")
-        packed = ("--scorers", "packed", "--interventions", "pad")
-        found.insert(0, Job("gsm8k", ("scorers", *source, "--work", f"gsm8k:{gsm8k.resolve()}", *repeats_here)))
-        found.insert(1, Job("gsm8k-group", ("scorers", *source, *eight, *packed, *repeats_here)))
+        work = ("--work", f"gsm8k:{gsm8k.resolve()}", *repeats_here)
+        eight = ("--rollouts", "8", "--group", "8", "--scorers", "packed", "--horizons", "16,0")
+        found.insert(0, Job("gsm8k", ("scorers", *source, *work)))
+        found.insert(1, Job("gsm8k-group", ("scorers", *source, *work, *eight)))
     for name in TABLES:
         size = ("--quick", "--rollouts", "4") if quick else ()
         if not cuda and not quick:

@@ -155,9 +155,8 @@ def test_packed_recomputes_only_what_changes_and_keeps_to_max_tokens():
     with eval_mode(model):
         whole, split = (sum((c for _, c in packed(model, rows, 1.0, most)), sc.Cost()) for most in (10_000, 60))
     assert whole.fallbacks == split.fallbacks == 0
-    assert whole.forwards == 1
+    assert whole.forwards < split.forwards
     assert len(distinct) <= whole.tokens < sum(len(row.input_ids) for row in rows)
-    assert split.forwards > 1
     assert split.tokens <= 60 * split.forwards
 
 

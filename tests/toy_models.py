@@ -132,9 +132,14 @@ def sabotaged(model: Any, argument: str, change: Callable[[torch.Tensor], torch.
 
 
 def record_calls(model: nn.Module) -> list[dict[str, Any]]:
-    """A list that fills with the keyword arguments of every forward."""
+    """A list that fills with the keyword arguments of every forward; one of no token, for the head alone, is none."""
     calls: list[dict[str, Any]] = []
-    model.register_forward_pre_hook(lambda _, args, kwargs: calls.append(kwargs), with_kwargs=True)
+
+    def note(module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+        if kwargs["input_ids"].numel():
+            calls.append(kwargs)
+
+    model.register_forward_pre_hook(note, with_kwargs=True)
     return calls
 
 

@@ -3,7 +3,7 @@
 import json
 import random
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,8 @@ from spancredit.types import Rollout
 MARKER, ANSWER = 2, 2  # tokens between random reasoning and its answer, and in the answer
 CALCULATOR = re.compile(r"<<.*?>>")
 GSM8K_PROMPT = "Question: {question}\nAnswer:"
-COMPLETIONS, SPANS, SIZES = 4, 22, (91, 149)  # of the GSM8K work
-LINES, NEAREST = 2000, 24  # of its file that are cut, and candidates of which every choice is tried
+SPANS, SIZES = 22 / 4, (91, 149)  # of a solution in the GSM8K work, and its tokens
+LINES, NEAREST = 2000, 20  # of its file that are cut, and candidates of which every choice is tried
 
 
 @dataclass(frozen=True)
@@ -105,24 +105,26 @@ def random_work(sizes: Sizes, vocab: int, pad: int, seed: int) -> Work:
     return Work(tuple(items), pad)
 
 
-def gsm8k_work(path: Path, tokenizer: PreTrainedTokenizerBase | None) -> Work:
-    """Four of GSM8K's solutions, of 91 to 149 tokens with 22 spans in all, or the nearest to that there are.
+def gsm8k_work(path: Path, tokenizer: PreTrainedTokenizerBase | None, count: int = 4, group: int = 1) -> Work:
+    """GSM8K's solutions of 91 to 149 tokens with 5.5 spans each (22 in four), or the nearest to that there are.
+
+    In a group the first one's question stands before all, so that they are completions of one prompt.
 
     Raises:
         ModelError: if there is no tokenizer.
-        RecordError: if the file is missing or its lines are not GSM8K's.
+        RecordError: if the file is missing, its lines are not GSM8K's, or it has too few.
     """
     if tokenizer is None:
         raise ModelError("--work gsm8k needs a tokenizer, which a random shape has not; expected --model.")
     items = [_gsm8k_item(line, tokenizer) for line in _lines(path)]
     found = [item for item in items if item is not None]
-    if len(found) < COMPLETIONS:
-        raise RecordError(f"{path} has {len(found)} solutions that can be scored; expected at least {COMPLETIONS}.")
+    if len(found) < count:
+        raise RecordError(f"{path} has {len(found)} solutions that can be scored; expected at least {count}.")
     found.sort(key=_strangeness)
-    chosen = min(
-        combinations(found[:NEAREST], COMPLETIONS), key=lambda four: abs(sum(len(item.spans) for item in four) - SPANS)
-    )
-    return Work(tuple(chosen), tokenizer.pad_token_id, tokenizer)
+    nearest = found[: max(NEAREST, count)]
+    chosen = min(combinations(nearest, count), key=lambda some: abs(sum(len(i.spans) for i in some) - SPANS * count))
+    grouped = [replace(item, prompt_ids=chosen[i - i % group].prompt_ids) for i, item in enumerate(chosen)]
+    return Work(tuple(grouped), tokenizer.pad_token_id, tokenizer)
 
 
 def _lines(path: Path) -> list[dict[str, str]]:
@@ -151,7 +153,7 @@ def _gsm8k_item(row: dict[str, str], tokenizer: PreTrainedTokenizerBase) -> Item
 def _strangeness(item: Item) -> tuple[int, float]:
     """How far a solution is from the wanted length (tokens), then from the wanted number of spans."""
     size, (least, most) = len(item.completion_ids), SIZES
-    return max(least - size, size - most, 0), abs(len(item.spans) - SPANS / COMPLETIONS)
+    return max(least - size, size - most, 0), abs(len(item.spans) - SPANS)
 
 
 def vocabulary_of(model: Any) -> tuple[int, int]:

@@ -31,12 +31,12 @@ Out = Annotated[Path | None, typer.Option(help="Also write the report as JSON to
 def scorers(
     model: ModelName = None,
     shape: ShapeName = None,
-    work: Annotated[str, typer.Option(help="random, or gsm8k:FILE.jsonl for four of its solutions.")] = "random",
+    work: Annotated[str, typer.Option(help="random, or gsm8k:FILE.jsonl for some of its solutions.")] = "random",
     prompt: Prompt = 100,
     completion: Annotated[int, typer.Option(help="Tokens of a random completion.")] = 128,
     spans: Annotated[int, typer.Option(help="Spans of a random completion.")] = 16,
-    rollouts: Annotated[int, typer.Option(help="Random completions.")] = 4,
-    group: Annotated[int, typer.Option(help="Random completions of one prompt.")] = 1,
+    rollouts: Annotated[int, typer.Option(help="Completions.")] = 4,
+    group: Annotated[int, typer.Option(help="Completions of one prompt.")] = 1,
     scorers: Annotated[
         str, typer.Option(help="Compared, with commas between.")
     ] = "published,sequential,batched,packed",
@@ -73,7 +73,7 @@ def scorers(
 
     def make_work(loaded: Any, tokenizer: Any) -> Any:
         if kind == "gsm8k":
-            return gsm8k_work(Path(path), tokenizer)
+            return gsm8k_work(Path(path), tokenizer, rollouts, group)
         return random_work(sizes, *vocabulary_of(loaded), seed)
 
     source = source_of(model, shape, dtype, device, seed)

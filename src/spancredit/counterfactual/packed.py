@@ -19,12 +19,13 @@ from spancredit.counterfactual.masks import BLOCK, Intervals, Sight, masks_for
 from spancredit.counterfactual.memory import Memory
 from spancredit.counterfactual.packable import fastest_attention
 from spancredit.counterfactual.parts import Part, batches, cut
-from spancredit.counterfactual.projection import selected_logits
+from spancredit.counterfactual.projection import chunk_size, logits_of, trunk_states
 from spancredit.counterfactual.trie import Trie
 from spancredit.types import Cost
 
-LEAST_PART = 256
+LEAST_PART = 128
 Asked = dict[int, list[int]]  # node -> the tokens whose log-probability after it is asked for
+States = list[tuple[list[int], Any]]  # nodes, and what the trunk gave for them
 
 
 def score_packed(
@@ -43,14 +44,19 @@ def score_packed(
     logps: dict[tuple[int, int], float] = {}
     forwards: dict[int, Cost] = {}
     intervals, memory = Intervals.of(trie), Memory()
+    states: States = []
     with fastest_attention(model):
-        parts = cut(trie, part_size(model, max(trie.positions) + 1, max_tokens))
+        parts = cut(trie, *part_sizes(model, max(trie.positions) + 1, max_tokens))
         users = Counter(node for part in parts for node in part.needs)
         for batch in batches(parts, max_tokens, slack(model)):
             together = [parts[i] for i in batch]
-            logps |= _forward(model, trie, intervals, together, asked, users, memory, temperature)
+            states += _forward(model, trie, intervals, together, asked, users, memory)
+            if sum(len(nodes) for nodes, _ in states) >= chunk_size(model):
+                logps |= _read(model, states, asked, temperature)
+                states = []
             padding = len(together) * max(map(len, together)) - sum(map(len, together))
             forwards[min(part.nodes[0] for part in together)] = Cost(padding, 1)
+        logps |= _read(model, states, asked, temperature)
     scores, first_nodes = [], sorted(forwards)
     for answer in trie.answers:
         start, end = answer.created
@@ -60,17 +66,19 @@ def score_packed(
     return scores
 
 
-def part_size(model: Any, longest: int, max_tokens: int) -> int:
-    """Most nodes in a part, for rows of at most `longest` tokens.
+def part_sizes(model: Any, longest: int, max_tokens: int) -> tuple[int, int]:
+    """From how many nodes on a part takes no more rows, and the most it holds, for rows of at most `longest` tokens.
 
     FlexAttention skips what no node sees. A square mask costs attention for every pair of nodes, one unit where a
-    layer's products cost about `6 hidden_size` a node: parts of a quarter of that lose little, and beside the nodes
-    above it that a part of a long row reads, an eighth of them is little.
+    layer's products cost about `6 hidden_size` a node: rows that share a part lose little while it is small. A row
+    alone loses half at most, and is cut where that is much; beside the nodes above it that a part of a long row
+    reads, an eighth of them is little.
     """
     if model.config._attn_implementation == "flex_attention":
-        return max_tokens
+        return max_tokens, max_tokens
     hidden_size = model.config.get_text_config().hidden_size
-    return min(max(LEAST_PART, 3 * hidden_size // 2, longest // 8), max_tokens)
+    most = min(max(2 * LEAST_PART, 3 * hidden_size // 2, longest // 8), max_tokens)
+    return min(max(LEAST_PART, 3 * hidden_size // 8), most), most
 
 
 def slack(model: Any) -> int:
@@ -88,9 +96,8 @@ def _forward(
     asked: Asked,
     users: Counter[int],
     memory: Memory,
-    temperature: float,
-) -> dict[tuple[int, int], float]:
-    """Log-probability of every (node, token) asked for in these parts; remembers what later parts need."""
+) -> States:
+    """One forward: what the trunk gives for those nodes that are asked; remembers what later parts need."""
     device = device_of(model)
     wide, deep = max(map(len, parts)), max(len(part.needs) for part in parts)
     if model.config._attn_implementation == "flex_attention":
@@ -112,28 +119,27 @@ def _forward(
         inputs["output_router_logits"] = False  # a load-balancing loss would read our mask
     if kept or deep:
         inputs["past_key_values"] = memory.recall([part.needs for part in parts], deep)
-    logps = _read(model, inputs, parts, asked, temperature)
+    places = [(b, i, node) for b, part in enumerate(parts) for i, node in enumerate(part.nodes) if node in asked]
+    part_U, place_U = torch.tensor([(b, i) for b, i, _ in places], dtype=torch.long, device=device).reshape(-1, 2).T
+    states = trunk_states(model, inputs, part_U, place_U)
     users.subtract(node for part in parts for node in part.needs)
     if kept or deep:
         memory.keep(inputs["past_key_values"], kept, users)
-    return logps
+    return [([node for _, _, node in places], states)] if places else []
 
 
-def _read(
-    model: Any, inputs: dict[str, Any], parts: list[Part], asked: Asked, temperature: float
-) -> dict[tuple[int, int], float]:
-    """One forward; the log-probabilities of what is asked of it, the output head on the nodes that answer alone."""
+def _read(model: Any, states: States, asked: Asked, temperature: float) -> dict[tuple[int, int], float]:
+    """The log-probabilities that are asked of these nodes: the output head on them alone."""
+    if not states:
+        return {}
     device = device_of(model)
-    nodes = [(b, i, node) for b, part in enumerate(parts) for i, node in enumerate(part.nodes) if node in asked]
-    pairs = [(node, target) for _, _, node in nodes for target in asked[node]]
-    which_Q = torch.tensor(
-        [u for u, (_, _, node) in enumerate(nodes) for _ in asked[node]], dtype=torch.long, device=device
-    )
-    targets_Q = torch.tensor([target for _, target in pairs], dtype=torch.long, device=device)
-    parts_U, places_U = torch.tensor([(b, i) for b, i, _ in nodes], dtype=torch.long, device=device).reshape(-1, 2).T
+    nodes = [node for some, _ in states for node in some]
+    pairs = [(node, target) for node in nodes for target in asked[node]]
+    which_Q = torch.tensor([u for u, node in enumerate(nodes) for _ in asked[node]], device=device)
+    targets_Q = torch.tensor([target for _, target in pairs], device=device)
     found: list[float] = []
     start = 0
-    for logits_UV in selected_logits(model, inputs, parts_U, places_U):
+    for logits_UV in logits_of(model, [state for _, state in states]):
         here_Q = (which_Q >= start) & (which_Q < start + len(logits_UV))
         chosen_QV = logits_UV[which_Q[here_Q] - start]
         found += token_logps(chosen_QV, targets_Q[here_Q], temperature).tolist()

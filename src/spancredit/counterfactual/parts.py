@@ -20,14 +20,17 @@ class Part:
         return len(self.nodes)
 
 
-def cut(trie: Trie, most: int) -> list[Part]:
-    """Parts of at most `most` nodes. A row's new nodes stay together where they fit; every tree begins a part."""
+def cut(trie: Trie, full: int, most: int) -> list[Part]:
+    """Parts of at most `most` nodes, that take no more rows once they would have over `full`.
+
+    A row's new nodes stay together where they fit; every tree begins a part.
+    """
     bounds = [0]
     for answer in trie.answers:
         start, end = answer.created
         if start == end:
             continue
-        if bounds[-1] < start and (trie.parents[start] < 0 or end - bounds[-1] > most):
+        if bounds[-1] < start and (trie.parents[start] < 0 or end - bounds[-1] > full):
             bounds.append(start)
         while end - bounds[-1] > most:
             bounds.append(bounds[-1] + most)

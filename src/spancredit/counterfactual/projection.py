@@ -1,13 +1,13 @@
 """The family's own output head (soft-capping, scaling) on the positions that are asked for alone, in chunks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from typing import Any
 
 import torch
 
-from spancredit.counterfactual.forward import inner
+from spancredit.counterfactual.forward import device_of, inner
 from spancredit.errors import ModelError
 
 LOGITS = 2**26  # most logits at once: 256 MB of float32
@@ -22,26 +22,28 @@ def trunk_of(model: Any) -> Any:
 
 
 def selected_logits(model: Any, inputs: dict[str, Any], rows_N: torch.Tensor, places_N: torch.Tensor) -> Iterator[Any]:
-    """Logits `(n, V)` in chunks of the `N` positions, each a row of the batch and a place in it: one forward.
+    """Logits `(n, V)` in chunks of the `N` positions, each a row of the batch and a place in it: one forward."""
+    yield from logits_of(model, [trunk_states(model, inputs, rows_N, places_N)])
 
-    The trunk runs once; a hook narrows what it hands to the head to the positions of the first chunk, and for the
-    others the head is called on what the trunk gave.
+
+def trunk_states(model: Any, inputs: dict[str, Any], rows_N: torch.Tensor, places_N: torch.Tensor) -> Any:
+    """One forward that stops below the output head: what the trunk gives, at the `N` positions alone.
+
+    The model itself is called, as its wrappers expect, but a hook leaves no position for the head.
 
     Raises:
         ModelError: if the model does not call its trunk.
     """
-    size = max(1, LOGITS // inner(model).config.get_text_config().vocab_size)
     given: list[Any] = []
 
     def narrow(module: Any, args: Any, output: Any) -> Any:
-        output.last_hidden_state = output.last_hidden_state[rows_N, places_N][None]
-        given.append(output)
-        return _part(output, 0, size)
+        given.append(_with_states(output, output.last_hidden_state[rows_N, places_N][None]))
+        return _with_states(output, output.last_hidden_state[:1, :0])
 
     trunk = trunk_of(model)
     hook = trunk.register_forward_hook(narrow)
     try:
-        logits = model(**inputs).logits
+        model(**inputs)
     finally:
         hook.remove()
     if not given:
@@ -49,17 +51,28 @@ def selected_logits(model: Any, inputs: dict[str, Any], rows_N: torch.Tensor, pl
             f"the output head of {type(inner(model)).__name__} does not read what {type(trunk).__name__} gives; "
             "expected it to; use scorer='batched'."
         )
-    yield logits[0]
-    for start in range(size, len(rows_N), size):
-        with _answering(trunk, _part(given[0], start, size)):
-            logits = model(input_ids=inputs["input_ids"][:1, :1], use_cache=False).logits
-        yield logits[0]
+    return given[0]
 
 
-def _part(output: Any, start: int, size: int) -> Any:
-    narrowed = copy(output)
-    narrowed.last_hidden_state = output.last_hidden_state[:, start : start + size]
-    return narrowed
+def chunk_size(model: Any) -> int:
+    """Positions whose logits are made at once."""
+    return max(1, LOGITS // int(inner(model).config.get_text_config().vocab_size))
+
+
+def logits_of(model: Any, states: Sequence[Any]) -> Iterator[Any]:
+    """Logits `(n, V)` in chunks of the positions in `states`, one after the other."""
+    no_token_10 = torch.zeros(1, 0, dtype=torch.long, device=device_of(model))
+    states_1ND = torch.cat([output.last_hidden_state for output in states], dim=1)
+    for chunk_1nD in states_1ND.split(chunk_size(model), dim=1):
+        with _answering(trunk_of(model), _with_states(states[0], chunk_1nD)):
+            logits_1nV = model(input_ids=no_token_10, use_cache=False).logits
+        yield logits_1nV[0]
+
+
+def _with_states(output: Any, states_BND: torch.Tensor) -> Any:
+    changed = copy(output)
+    changed.last_hidden_state = states_BND
+    return changed
 
 
 @contextmanager
