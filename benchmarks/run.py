@@ -123,7 +123,7 @@ def render(folder: Path) -> str:
         "# Results",
         "Made by `python benchmarks/run.py`. The unit of every ratio is one policy forward (the padded batch, logits "
         "for every completion token) timed in the same rounds; figures are medians. The floor prices, in "
-        "multiply-adds, the tokens and logits that cannot be avoided; the policy forward is priced unpadded. "
+        "multiply-adds, the tokens and logits that cannot be avoided, in units of the same padded policy forward. "
         "`published` is our re-creation of what the paper's authors' package computes for its cost, not its numbers.",
     ]
     for file in sorted(folder.glob("results-*.json")):

@@ -115,6 +115,8 @@ def test_a_group_pays_its_prompt_once():
     assert credit_need(own, "pad", [0]).tokens - credit_need(shared, "pad", [0]).tokens >= 3 * 100
     assert policy_need(own).tokens == policy_need(shared).tokens == 4 * 228
     assert policy_need(own).logits == 4 * 128
+    uneven = [Item((1,) * 5, (2,) * 9, (), (8, 9)), Item((1,) * 7, (2,) * 3, (), (2, 3))]
+    assert (policy_need(uneven).tokens, policy_need(uneven).logits) == (2 * (7 + 9), 2 * 9)
 
 
 def test_random_work_has_the_shape_that_was_asked_for():

@@ -25,9 +25,11 @@ class Item:
 
 
 def policy_need(items: Sequence[Item]) -> Need:
-    """One policy forward, without its padding: every token, and the logits of every completion token."""
-    sizes = [len(item.prompt_ids) + len(item.completion_ids) for item in items]
-    return Need(tuple(Piece(0, size) for size in sizes), sum(len(item.completion_ids) for item in items))
+    """One policy forward as a trainer makes it: every row as wide as the longest prompt and the longest completion,
+    and the logits of all those completion tokens. Floors are in units of it, padding included, as timings are."""
+    prompt = max(len(item.prompt_ids) for item in items)
+    size = max(len(item.completion_ids) for item in items)
+    return Need((Piece(0, prompt + size),) * len(items), len(items) * size)
 
 
 def credit_need(

@@ -90,6 +90,10 @@ def _step(report: Report) -> list[tuple[str, list[str], Cells]]:
         line.append(f"{row[name]:.1%}")
         line += [f"{row['predicted_share']:.1%}", floor] if name == "credit_share" else ["", ""]
     settings = "".join(f"{name} {value}; " for name, value in report["credit"].items())
+    if "budget" in report["credit"]:
+        settings += f"{row['measured']:.0%} of the rollouts measured; "
+        if report["agreement"] is not None:
+            settings += f"rank correlation of their drops with exact ones {report['agreement']:.2f}; "
     title = (
         f"{_source(report)}; {report['batch']} completions a step, {report['generations']} of a prompt, "
         f"{report['completion']:.0f} tokens each (median); {settings}{report['formula']}."

@@ -14,8 +14,8 @@ Generation takes longer than predicted where it is bound by reading the weights,
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from statistics import median
+from dataclasses import dataclass, replace
+from statistics import mean, median
 from typing import Any
 
 from transformers import PrinterCallback
@@ -25,12 +25,15 @@ from spancredit.bench.jobs import Job
 from spancredit.bench.machine import machine
 from spancredit.bench.models import Source, prices_of
 from spancredit.bench.price import Need, Prices, price
+from spancredit.counterfactual.budget import rank_correlation
+from spancredit.credit import assign_credit
 from spancredit.errors import ConfigError
 from spancredit.training.trl import CreditBatch, CreditGRPOConfig, CreditGRPOTrainer
 
 BACKWARD = 2  # forwards that a backward costs
 GENERATION = "generation_seconds"
 WARM_UP = 1  # steps before those that are reported
+CHECKED, LEAST_SPANS = 16, 3  # rollouts whose drops under a budget are held to exact ones, and their spans
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,7 @@ def bench_step(
         "credit": credit,
         "machine": machine(source.device),
         "formula": "predicted share = credit / (credit + P + 3 P), P one policy forward over the step's rollouts",
+        "agreement": agreement(trainer, batches[-1]) if "budget" in credit else None,
         "rows": rows,
         "median": {name: median(row[name] for row in rows) for name in rows[0]},
     }
@@ -136,6 +140,23 @@ def step_work(batch: CreditBatch, prices: Prices, pad: int, horizon: int | None 
         floor=price(least, prices),
         measured=len(scored) / len(everything),
     )
+
+
+def agreement(trainer: CreditGRPOTrainer, batch: CreditBatch) -> float | None:
+    """Mean rank correlation (Spearman's) of what a budget measured with exact drops, over rollouts of a batch.
+
+    The policy is that of one optimizer step later.
+    """
+    pairs = zip(batch.rollouts, batch.credits, strict=True)
+    scored = [(rollout, one) for rollout, one in pairs if len(one.spans) >= LEAST_SPANS][:CHECKED]
+    config = replace(trainer.args.credit, budget=None)
+    exact = assign_credit(trainer.model, trainer.processing_class, [rollout for rollout, _ in scored], config)
+    found = [
+        rank_correlation([span.drop for span in one.spans], [span.drop for span in other.spans])
+        for (_, one), other in zip(scored, exact, strict=True)
+    ]
+    known = [value for value in found if value is not None]
+    return mean(known) if known else None
 
 
 def _arguments(source: Source, folder: str, steps: int, batch: int, generations: int) -> dict[str, Any]:
