@@ -197,6 +197,20 @@ def test_saving_between_two_uses_of_a_batch_is_refused(tmp_path, flags):
 
 
 @pytest.mark.slow
+def test_dapo_whole_from_the_command_line(tmp_path):
+    """Fresh prompts for groups without a signal, and shorter completions preferred."""
+    dapo = ["--dynamic_sampling_rounds", "3", "--overlong_cache", "16", "--max_steps", "2"]
+    folder = train([*SMALL, *dapo, "--output_dir", str(tmp_path / "run")])
+    for row in folder.rows(folder.metrics):
+        assert row["dynamic_sampling/groups_drawn"] >= 2
+        assert row["dynamic_sampling/share_with_advantage"] > 0
+        assert -1 <= row["rewards/soft_overlong_punishment_reward/mean"] <= 0
+    with pytest.raises(sc.ConfigError, match="overlong_cache is 50; expected at most max_completion_length, 40"):
+        train([*SMALL, "--overlong_cache", "50", "--output_dir", str(tmp_path / "other")])
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.slow
 def test_a_model_that_does_not_exist_is_one_sentence_and_leaves_no_run(tmp_path):
     command = ["train", "--model_name_or_path", str(tmp_path / "nothing"), "--bf16", "false", "--use_cpu", "true"]
     for _ in range(2):

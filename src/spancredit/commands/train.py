@@ -3,6 +3,7 @@
 import json
 import logging
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -13,9 +14,10 @@ from transformers import PrinterCallback
 from transformers.utils import is_peft_available
 from transformers.utils import logging as transformers_logging
 from trl import ModelConfig, get_peft_config, get_quantization_config
+from trl.rewards import get_soft_overlong_punishment
 
 from spancredit.commands.recorder import Recorder
-from spancredit.commands.train_arguments import Request, parse, read_request
+from spancredit.commands.train_arguments import Request, TaskArguments, parse, read_request
 from spancredit.errors import ConfigError
 from spancredit.models import load_policy
 from spancredit.report.runfolder import RunFolder, latest, step_of, unused
@@ -27,11 +29,13 @@ RUNS = Path("runs")
 
 def train(argv: list[str], console: Console | None = None) -> RunFolder:
     """Run the job that the command line asks for, to its end; with `--resume`, from its last checkpoint."""
-    _quiet()
+    quiet()
     request = read_request(argv)
     resumed = RunFolder.reopen(request.output_dir or latest(RUNS)) if request.resume else None
     task, arguments, model = parse(*resumed.request()) if resumed else parse(request.config, request.flags)
     _check(arguments)
+    steps, tokens = task.held_out_steps, int(arguments.max_completion_length or 512)
+    rewards = _rewards(task, tokens)
     train_set, held_out = (
         list(islice(wordproblems.problems(split, arguments.seed, task.difficulty), count))
         for split, count in (("train", task.train_problems), ("held_out", task.held_out_problems))
@@ -43,11 +47,10 @@ def train(argv: list[str], console: Console | None = None) -> RunFolder:
     arguments.output_dir = str(folder.path)
     arguments.disable_tqdm = True
 
-    steps, tokens = task.held_out_steps, int(arguments.max_completion_length or 512)
     recorder = Recorder(folder, tokenizer, held_out, steps, tokens, task.records_per_step, console or Console())
     trainer = CreditGRPOTrainer(
         policy,
-        wordproblems.reward,
+        rewards,
         arguments,
         train_dataset=Dataset.from_list([problem.row() for problem in train_set]),
         processing_class=tokenizer,
@@ -70,12 +73,23 @@ def train(argv: list[str], console: Console | None = None) -> RunFolder:
     return folder
 
 
-def _quiet() -> None:
+def quiet() -> None:
     """The display is ours: no notices of deprecation, no second progress bar."""
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers|trl")
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     logging.getLogger("trl").setLevel(logging.ERROR)
+
+
+def _rewards(task: TaskArguments, max_completion_length: int) -> list[Callable[..., list[float]]]:
+    """Exact match, and DAPO's soft overlong punishment if it is asked for."""
+    if not task.overlong_cache:
+        return [wordproblems.reward]
+    if task.overlong_cache > max_completion_length:
+        raise ConfigError(
+            f"overlong_cache is {task.overlong_cache}; expected at most max_completion_length, {max_completion_length}."
+        )
+    return [wordproblems.reward, get_soft_overlong_punishment(max_completion_length, task.overlong_cache)]
 
 
 def _new_folder(request: Request, arguments: CreditGRPOConfig) -> RunFolder:

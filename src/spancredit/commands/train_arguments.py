@@ -38,6 +38,13 @@ class TaskArguments:
     train_problems: int = field(default=4000, metadata={"help": "Problems in the training set."})
     held_out_problems: int = field(default=500, metadata={"help": "Problems for held-out accuracy, decoded greedily."})
     held_out_steps: int = field(default=20, metadata={"help": "Steps between held-out evaluations; 0 for none."})
+    overlong_cache: int = field(
+        default=0,
+        metadata={
+            "help": "Tokens before max_completion_length over which the reward falls by up to 1 (DAPO's soft overlong "
+            "punishment); 0: it does not."
+        },
+    )
     records_per_step: int = field(default=16, metadata={"help": "Rollouts of each batch that go into records.jsonl."})
 
     def __post_init__(self) -> None:
@@ -47,6 +54,7 @@ class TaskArguments:
             "train_problems": 1,
             "held_out_problems": 1,
             "held_out_steps": 0,
+            "overlong_cache": 0,
             "records_per_step": 0,
         }.items():
             if getattr(self, name) < least:

@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass, field, fields, make_dataclass
 
-from trl import GRPOConfig
-
 from spancredit.config import CreditConfig
 from spancredit.errors import TrainerError
+from spancredit.training.sampling import DynamicSamplingConfig
 
 # The trainer samples, so it knows the temperature.
 CREDIT_FIELDS = [f for f in fields(CreditConfig) if f.name != "temperature"]
@@ -13,7 +12,7 @@ PREFIXED = [(f"credit_{f.name}", f.type, field(default=f.default, metadata=f.met
 
 
 @dataclass
-class CreditGRPOConfig(make_dataclass("PrefixedCreditFields", PREFIXED, bases=(GRPOConfig,))):  # type: ignore[misc]
+class CreditGRPOConfig(make_dataclass("PrefixedCreditFields", PREFIXED, bases=(DynamicSamplingConfig,))):  # type: ignore[misc]
     """Arguments of `CreditGRPOTrainer`: every field of `trl.GRPOConfig`, and those of `CreditConfig` as `credit_*`.
 
     Raises:

@@ -10,13 +10,13 @@ import torch
 from accelerate.utils import gather_object
 from transformers import ProcessorMixin, TrainerCallback
 from transformers.integrations import is_deepspeed_zero3_enabled
-from trl import GRPOTrainer
 
 from spancredit.credit import assign_credit
 from spancredit.errors import TrainerError
 from spancredit.training.config import CreditGRPOConfig
 from spancredit.training.metrics import merge, tally
 from spancredit.training.pace import Pace
+from spancredit.training.sampling import DynamicSamplingTrainer
 from spancredit.types import Credit, Rollout
 
 __all__ = ["CreditBatch", "CreditGRPOConfig", "CreditGRPOTrainer"]
@@ -32,7 +32,7 @@ class CreditBatch:
     credits: list[Credit]
 
 
-class CreditGRPOTrainer(GRPOTrainer):
+class CreditGRPOTrainer(DynamicSamplingTrainer):
     """`trl.GRPOTrainer` whose advantages are weighted, token by token, with the credit of their span.
 
     Takes what `GRPOTrainer` takes, and `on_credit`, a function that is called with every `CreditBatch`. Credit is

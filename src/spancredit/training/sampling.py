@@ -1,0 +1,216 @@
+"""Dynamic sampling (DAPO, arXiv 2503.14476, 3.2): groups whose rewards are all equal make way for fresh prompts.
+
+first draw -> groups with a signal are kept, the others counted -> fresh prompts for what is missing, round by round
+
+The stock prompt stream is untouched. What a round draws follows from the seed, the step and the round alone, so a
+resumed run draws the same, and all ranks decide alike because all see every row.
+"""
+
+import json
+import math
+import random
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from accelerate.utils import gather_object
+from datasets import IterableDataset
+from transformers import ProcessorMixin
+from trl import GRPOConfig, GRPOTrainer
+
+from spancredit.errors import TrainerError
+from spancredit.training.rows import SCALAR, Row, join_rows, loss_tokens, split_rows
+
+COUNTER = "num_tokens"  # TRL's metric of what was generated so far
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A rollout, its entries in TRL's log of completions, and the weighted sum of its rewards."""
+
+    row: Row
+    log: dict[tuple[str, str], Any]
+    reward: float
+
+
+Group = list[Drawn]
+
+
+@dataclass
+class DynamicSamplingConfig(GRPOConfig):
+    """Arguments of `DynamicSamplingTrainer`: every field of `trl.GRPOConfig`, and one more.
+
+    Raises:
+        TrainerError: if the rounds are negative, or advantages are scaled by more than their own group.
+    """
+
+    dynamic_sampling_rounds: int = field(
+        default=0,
+        metadata={
+            "help": "Most rounds of fresh prompts that replace groups whose rewards are all equal (DAPO's dynamic "
+            "sampling); 0: none."
+        },
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.dynamic_sampling_rounds < 0:
+            raise TrainerError(f"dynamic_sampling_rounds is {self.dynamic_sampling_rounds}; expected at least 0.")
+        if not self.dynamic_sampling_rounds:
+            return
+        if self.scale_rewards == "batch" or self.multi_objective_aggregation != "sum_then_normalize":
+            raise TrainerError(
+                f"scale_rewards is {self.scale_rewards!r} and multi_objective_aggregation is "
+                f"{self.multi_objective_aggregation!r}; dynamic sampling expects 'group' or 'none', and "
+                "'sum_then_normalize', since the batch that the others normalise by is not known yet."
+            )
+
+
+class DynamicSamplingTrainer(GRPOTrainer):
+    """`trl.GRPOTrainer` whose batches are filled up with groups that carry a signal.
+
+    Takes what `GRPOTrainer` takes. A group is kept if its rewards differ and the loss reads at least one token of a
+    rollout with an advantage. After at most `dynamic_sampling_rounds` rounds the batch is filled up with groups that
+    do not: their advantage is zero. Metrics of TRL are those of the first draw; its table of completions shows what
+    is trained on. What was drawn, kept and dropped is logged under `dynamic_sampling/`.
+
+    Raises:
+        TrainerError: at start, if `args` is no `DynamicSamplingConfig`, the dataset has no length, or prompts have
+            images.
+    """
+
+    def __init__(
+        self, model: Any, reward_funcs: Any = None, args: DynamicSamplingConfig | None = None, *rest: Any, **named: Any
+    ):
+        if args is not None and not isinstance(args, DynamicSamplingConfig):
+            raise TrainerError(f"args is a {type(args).__name__}; expected a DynamicSamplingConfig.")
+        super().__init__(model, reward_funcs, args or DynamicSamplingConfig(), *rest, **named)
+        self._prompts: Any = None  # the dataset as the loader gives it, once prompts were drawn from it
+        if not self.args.dynamic_sampling_rounds:
+            return
+        if isinstance(self.train_dataset, IterableDataset):
+            raise TrainerError("the dataset is a stream; dynamic sampling draws prompts by number, expected a Dataset.")
+        if isinstance(self.processing_class, ProcessorMixin):
+            raise TrainerError("the policy reads images, which dynamic sampling does not carry; expected text alone.")
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        if not self.model.training or not self.args.dynamic_sampling_rounds:
+            output: dict[str, Any] = super()._generate_and_score_completions(inputs)
+            return output
+        seen = set(gather_object([_key(row) for row in inputs]))
+        return self._filled_up(super()._generate_and_score_completions(inputs), seen)
+
+    def _filled_up(self, output: dict[str, Any], seen: set[str]) -> dict[str, Any]:
+        """The batch with what has no signal replaced, as far as the rounds go."""
+        before = {name: len(values) for name, values in self._metrics["train"].items()}
+        groups = self._groups(output)
+        wanted, rounds = len(groups), 0
+        while sum(map(has_signal, groups)) < wanted and rounds < self.args.dynamic_sampling_rounds:
+            prompts = self._fresh(_round_size(groups, wanted), rounds, seen)
+            if not prompts:
+                break
+            rounds += 1
+            seen |= {_key(row) for row in prompts}
+            groups += self._groups(super()._generate_and_score_completions(self._local(prompts)))
+        self._forget_metrics(before)
+        kept = [group for group in groups if has_signal(group)]
+        filler = [group for group in groups if not has_signal(group)][: max(0, wanted - len(kept))]
+        chosen = [*kept[:wanted], *filler]
+        self._count(len(groups), len(kept), chosen, rounds)
+        return self._joined([rollout for group in chosen for rollout in group]) if rounds else output
+
+    def _groups(self, output: dict[str, Any]) -> list[Group]:
+        """The groups of a draw over all ranks, each rollout with what TRL logged of it."""
+        rows = gather_object(split_rows(output))
+        columns = {key: list(values)[-len(rows) :] for key, values in self._columns().items()}
+        logs = {key: [None] * (len(rows) - len(values)) + values for key, values in columns.items()}
+        weights = dict(zip(self.reward_func_names, self.reward_weights.tolist(), strict=True))
+        rollouts = []
+        for i, row in enumerate(rows):
+            log = {key: values[i] for key, values in logs.items()}
+            rewards = [weight * log["rewards", name] for name, weight in weights.items()]
+            rollouts.append(Drawn(row, log, sum(reward for reward in rewards if not math.isnan(reward))))
+        size = self.num_generations
+        return [rollouts[i : i + size] for i in range(0, len(rollouts), size)]
+
+    def _columns(self) -> dict[tuple[str, str], deque[Any]]:
+        """TRL's log of completions: its columns, of which the last entries belong to the last draw."""
+        nested = {(table, name): values for table in ("rewards", "extra") for name, values in self._logs[table].items()}
+        return {(name, ""): self._logs[name] for name in ("prompt", "completion", "advantages")} | nested
+
+    def _fresh(self, count: int, round_: int, seen: set[str]) -> list[dict[str, Any]]:
+        """Up to `count` prompts that are not in `seen`, as many as all ranks can share evenly."""
+        if self._prompts is None:
+            self._prompts = self._remove_unused_columns(self.train_dataset, "training")
+        within = self._step % self.args.gradient_accumulation_steps
+        draw = random.Random(f"{self.args.seed} {self.state.global_step} {within} {round_}")
+        unit, size = self._unit(), len(self._prompts)
+        count = -(-count // unit) * unit
+        order = draw.sample(range(size), min(size, count + len(seen)))
+        found: dict[str, dict[str, Any]] = {}
+        for row in (self._prompts[i] for i in order):
+            if len(found) < count and _key(row) not in seen:
+                found[_key(row)] = row
+        return list(found.values())[: len(found) // unit * unit]
+
+    def _unit(self) -> int:
+        """Groups whose rollouts the ranks can share evenly."""
+        ranks = self.accelerator.num_processes
+        return ranks // math.gcd(ranks, self.num_generations)
+
+    def _local(self, prompts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """This rank's share of a draw, every prompt once for each completion."""
+        rows = [dict(row) for row in prompts for _ in range(self.num_generations)]
+        share, rank = len(rows) // self.accelerator.num_processes, self.accelerator.process_index
+        return rows[rank * share : (rank + 1) * share]
+
+    def _joined(self, rollouts: list[Drawn]) -> dict[str, Any]:
+        """This rank's share of the batch, and TRL's log of the whole."""
+        for key, values in self._columns().items():
+            values.clear()
+            values.extend(rollout.log.get(key) for rollout in rollouts)
+        share, rank = len(rollouts) // self.accelerator.num_processes, self.accelerator.process_index
+        rows = [rollout.row for rollout in rollouts[rank * share : (rank + 1) * share]]
+        device = self.accelerator.device
+        batch = join_rows(rows, self._tokenizer.pad_token_id, self.pad_to_multiple_of, device)
+        return {**batch, SCALAR: torch.tensor(sum(loss_tokens(rollout.row) for rollout in rollouts), device=device)}
+
+    def _forget_metrics(self, before: dict[str, int]) -> None:
+        """Leave TRL's metrics as the first draw made them; its count of tokens goes on."""
+        metrics = self._metrics["train"]
+        for name in [name for name in metrics if name != COUNTER]:
+            del metrics[name][before.get(name, 0) :]
+            if not metrics[name]:
+                del metrics[name]
+
+    def _count(self, drawn: int, kept: int, chosen: list[Group], rounds: int) -> None:
+        used = sum(map(has_signal, chosen))
+        rollouts = [rollout for group in chosen for rollout in group]
+        counts = {
+            "rounds": rounds,
+            "groups_drawn": drawn,
+            "groups_without_signal": drawn - kept,
+            "groups_beyond_the_batch": kept - used,
+            "groups_filled_up": len(chosen) - used,
+            "share_with_advantage": sum(bool(one.row["advantages"] != 0) for one in rollouts) / len(rollouts),
+        }
+        for name, value in counts.items():
+            self._metrics["train"][f"dynamic_sampling/{name}"].append(value)
+
+
+def has_signal(group: Group) -> bool:
+    """Whether rewards differ, and the loss reads a token of a rollout that has an advantage."""
+    differ = len({rollout.reward for rollout in group}) > 1
+    return differ and any(bool(one.row["advantages"] != 0) and loss_tokens(one.row) > 0 for one in group)
+
+
+def _round_size(groups: Sequence[Group], wanted: int) -> int:
+    """Groups to draw so that as many as are missing can be expected to carry a signal, at most a batch of them."""
+    kept = sum(map(has_signal, groups))
+    return min(wanted, math.ceil((wanted - kept) * len(groups) / max(1, kept)))
+
+
+def _key(row: dict[str, Any]) -> str:
+    return json.dumps(row, sort_keys=True, default=str)
