@@ -1,4 +1,4 @@
-"""The command line: `spancredit train | explain | bench`."""
+"""The command line: `spancredit train | explain | study | bench`."""
 
 import json
 import sys
@@ -105,6 +105,42 @@ def explain(
     show(record)
     if svg is not None:
         save_svg(record, svg, title="spancredit explain")
+
+
+@app.command()
+def study(
+    config: Annotated[Path, typer.Argument(help="The study's YAML file.")],
+    output_dir: Annotated[
+        Path | None,
+        typer.Option("--output_dir", "--output-dir", help="Its folder. Default: studies/ and the file's name."),
+    ] = None,
+    processes: Annotated[int | None, typer.Option(help="Runs at a time. Default: as many as cores.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+) -> None:
+    """Compare arms over seeds: uniform, counterfactual, inverted and random credit, and what the file names.
+
+    The same command continues a study that was interrupted. Arms share seeds, so that they are compared in pairs.
+
+    Examples:
+
+      spancredit study study.yaml
+
+      spancredit study study.yaml --output_dir studies/second --processes 4 --json
+    """
+    from spancredit.commands.study import plain, show
+    from spancredit.commands.study import study as run
+
+    console = Console(stderr=as_json)
+    try:
+        folder, outcome = run(config, output_dir, processes, console)
+    except KeyboardInterrupt:
+        console.print("interrupted; the same command continues")
+        raise typer.Exit(130) from None
+    if as_json:
+        typer.echo(json.dumps(plain(folder, outcome.failed), indent=2))
+    else:
+        show(folder, outcome.failed, console)
+    raise typer.Exit(1 if outcome.failed else 0)
 
 
 def _default_prompt(seed: int) -> str:

@@ -1,0 +1,1 @@
+"""Arms x seeds on one plan, and what their difference says."""

@@ -1,0 +1,102 @@
+"""A study's folder, and what its runs left there.
+
+study.yaml              the plan                        rates.json     rates chosen on the tuning seeds
+runs/ARM-RATE-seedN/    run folders of `spancredit train`, each with its train.log and, once it is done, result.json
+"""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from filelock import FileLock, Timeout
+
+from spancredit.errors import RunFolderError
+from spancredit.report.runfolder import RunFolder
+from spancredit.study.plan import Plan, Run, read_plan
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    path: Path
+    plan: Plan
+
+    @classmethod
+    def create(cls, path: Path, plan: Plan) -> "StudyFolder":
+        """The folder of this plan, new or to be continued.
+
+        Raises:
+            RunFolderError: if another plan is in it, or files that are no study's.
+        """
+        saved = path / "study.yaml"
+        if saved.exists():
+            if read_plan(saved) != plan:
+                raise RunFolderError(f"{path} holds a study of another plan; expected the same one, or a free name.")
+        elif path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise RunFolderError(f"{path} exists and holds no study; expected a free name or an empty folder.")
+        path.mkdir(parents=True, exist_ok=True)
+        write(saved, plan.text)
+        return cls(path.resolve(), plan)
+
+    @classmethod
+    def open(cls, path: Path) -> "StudyFolder":
+        """A study to be read.
+
+        Raises:
+            RunFolderError: if there is none.
+        """
+        if not (path / "study.yaml").is_file():
+            raise RunFolderError(f"{path} holds no study; expected a folder with a study.yaml.")
+        return cls(path.resolve(), read_plan(path / "study.yaml"))
+
+    def lock(self) -> FileLock:
+        """Held while runs are started, so that two commands do not share a folder.
+
+        Raises:
+            RunFolderError: if another process holds it.
+        """
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(blocking=False)
+        except Timeout as error:
+            raise RunFolderError(
+                f"another process works on the study in {self.path}; wait for it or end it."
+            ) from error
+        return lock
+
+    def of(self, run: Run) -> RunFolder:
+        return RunFolder(self.path / "runs" / run.name)
+
+    def prepare(self, run: Run) -> RunFolder:
+        """The run's folder, with its settings."""
+        folder = self.of(run)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        write(folder.path / "settings.yaml", yaml.safe_dump(self.plan.settings_of(run), sort_keys=False))
+        return folder
+
+    def finish(self, run: Run, seconds: float) -> None:
+        """Note that a run is done, and give back what only resuming it needed."""
+        folder = self.of(run)
+        write(folder.path / "result.json", json.dumps({"seconds": seconds}) + "\n")
+        for checkpoint in folder.path.glob("checkpoint-*"):
+            shutil.rmtree(checkpoint)
+
+    def done(self, run: Run) -> bool:
+        return (self.of(run).path / "result.json").exists()
+
+    def accuracy(self, run: Run) -> float | None:
+        """Held-out accuracy at the end of a run that is done."""
+        return self.of(run).rows(self.of(run).held_out)[-1]["accuracy"] if self.done(run) else None
+
+    def accuracies(self, runs: list[Run]) -> dict[Run, float]:
+        """Of those that are done."""
+        found = {run: self.accuracy(run) for run in runs}
+        return {run: accuracy for run, accuracy in found.items() if accuracy is not None}
+
+
+def write(path: Path, text: str) -> None:
+    """All of it or nothing, whenever the process ends."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)

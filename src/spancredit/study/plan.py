@@ -1,0 +1,184 @@
+"""The plan of a study, from YAML: arms, seeds, learning rates, and the settings that all runs share.
+
+tuning     every arm at every rate, on seeds of its own
+headline   every arm at its best rate and at the common one, on the seeds of the study
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import yaml
+
+from spancredit.errors import ConfigError, UnknownNameError
+
+ARMS: dict[str, dict[str, Any]] = {
+    "uniform": {"credit_mode": "uniform"},
+    "counterfactual": {"credit_mode": "counterfactual"},
+    "inverted": {"credit_mode": "inverted"},
+    "random": {"credit_mode": "random"},
+    "surprisal": {"credit_scorer": "surprisal"},
+    "entropy": {"credit_scorer": "entropy"},
+    "attention": {"credit_scorer": "attention"},
+    "gradient": {"credit_scorer": "gradient"},
+}
+OWN = ("seed", "learning_rate", "output_dir")  # settings that the study sets itself
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run of a study."""
+
+    arm: str
+    rate: float
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.arm}-{self.rate:g}-seed{self.seed}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a study compares.
+
+    Args:
+        arms: For each arm the settings of `spancredit train` that make it what it is.
+        seeds: Of the headline; arms are paired by them.
+        rates: Learning rates. With several, each arm's is chosen on `tuning_seeds`.
+        settings: Of every run, as in a YAML file of `spancredit train`.
+        reference: The arm that the others are compared with: `uniform` if there is one, else the first.
+
+    Raises:
+        ConfigError: if a part is missing, empty, given twice or at odds with another.
+    """
+
+    arms: dict[str, dict[str, Any]]
+    seeds: tuple[int, ...]
+    rates: tuple[float, ...]
+    tuning_seeds: tuple[int, ...]
+    settings: dict[str, Any]
+    reference: str
+
+    def __post_init__(self) -> None:
+        for name in ("arms", "seeds", "rates"):
+            if not getattr(self, name):
+                raise ConfigError(f"the study has no {name}; expected at least one.")
+        for name in ("seeds", "rates", "tuning_seeds"):
+            if len(set(getattr(self, name))) < len(getattr(self, name)):
+                raise ConfigError(f"{name} of the study are {list(getattr(self, name))}; expected each once.")
+        if self.reference not in self.arms:
+            raise UnknownNameError("reference arm", self.reference, self.arms)
+        if len(self.rates) > 1 and not self.tuning_seeds:
+            raise ConfigError(f"the study has {len(self.rates)} rates and no tuning_seeds to choose by; expected some.")
+        if set(self.seeds) & set(self.tuning_seeds):
+            both = sorted(set(self.seeds) & set(self.tuning_seeds))
+            raise ConfigError(f"seeds and tuning_seeds share {both}; expected rates to be chosen on other seeds.")
+        for place, settings in {"settings": self.settings, **self.arms}.items():
+            for name in OWN:
+                if name in settings:
+                    raise ConfigError(f"{place} of the study sets {name}, which the study sets for each run.")
+
+    @property
+    def tuning(self) -> list[Run]:
+        """The runs by which rates are chosen; none where there is one rate."""
+        if len(self.rates) == 1:
+            return []
+        return [Run(arm, rate, seed) for seed in self.tuning_seeds for rate in self.rates for arm in self.arms]
+
+    def headline(self, rates: "Rates") -> list[Run]:
+        """Every arm at its best rate and at the common one, seed by seed."""
+        runs = [
+            Run(arm, rate, seed) for seed in self.seeds for arm in self.arms for rate in (rates.best[arm], rates.common)
+        ]
+        return list(dict.fromkeys(runs))
+
+    def choose(self, accuracies: dict[Run, float]) -> "Rates":
+        """Rates by mean accuracy on the tuning seeds; a run that failed counts as 0, and the lower rate wins a tie."""
+        if len(self.rates) == 1:
+            return Rates(dict.fromkeys(self.arms, self.rates[0]), self.rates[0])
+
+        def score(arms: Sequence[str], rate: float) -> float:
+            return mean(accuracies.get(Run(arm, rate, seed), 0.0) for arm in arms for seed in self.tuning_seeds)
+
+        def best(arms: Sequence[str]) -> float:
+            return max(sorted(self.rates), key=lambda rate: score(arms, rate))
+
+        return Rates({arm: best([arm]) for arm in self.arms}, best(list(self.arms)))
+
+    def settings_of(self, run: Run) -> dict[str, Any]:
+        """What `spancredit train` is given."""
+        return {**self.settings, **self.arms[run.arm], "learning_rate": run.rate, "seed": run.seed}
+
+    @cached_property
+    def text(self) -> str:
+        """The plan as YAML, with everything written out."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        plain = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+        return str(yaml.safe_dump(plain, sort_keys=False))
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Learning rates of the headline: each arm's best, and the one that is best for all arms together."""
+
+    best: dict[str, float]
+    common: float
+
+
+def read_plan(path: Path) -> Plan:
+    """A plan from YAML. Arms are names, or a mapping of names to settings; a known name brings its own.
+
+    Raises:
+        ConfigError: if the file is missing, no YAML, or has a key or an arm that is not known.
+    """
+    if not path.is_file():
+        raise ConfigError(f"the study's file is {str(path)!r}; expected a YAML file.")
+    try:
+        given = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from error
+    if not isinstance(given, dict):
+        raise ConfigError(f"{path} holds a {type(given).__name__}; expected a mapping.")
+    known = [f.name for f in fields(Plan)]
+    for key in given:
+        if key not in known:
+            raise UnknownNameError(f"key in {path}", key, known)
+    arms = _arms(given.get("arms", ["uniform", "counterfactual", "inverted", "random"]))
+    return Plan(
+        arms=arms,
+        seeds=_numbers(given, "seeds", int, range(5)),
+        rates=_numbers(given, "rates", float, [5e-5]),
+        tuning_seeds=_numbers(given, "tuning_seeds", int, []),
+        settings=_mapping("settings", given.get("settings")),
+        reference=str(given.get("reference", "uniform" if "uniform" in arms else next(iter(arms), ""))),
+    )
+
+
+def _arms(given: Any) -> dict[str, dict[str, Any]]:
+    if isinstance(given, list):
+        given = dict.fromkeys(map(str, given))
+    arms = _mapping("arms", given)
+    for name, settings in arms.items():
+        if settings is None and name not in ARMS:
+            raise UnknownNameError("arm", name, ARMS)
+    return {str(name): {**ARMS.get(str(name), {}), **_mapping(f"arm {name}", own)} for name, own in arms.items()}
+
+
+def _mapping(what: str, given: Any) -> dict[str, Any]:
+    if given is None:
+        return {}
+    if not isinstance(given, dict):
+        raise ConfigError(f"{what} of the study is {given!r}; expected a mapping of settings.")
+    return given
+
+
+def _numbers(given: dict[str, Any], name: str, kind: type, default: Any) -> tuple[Any, ...]:
+    values = given.get(name, default)
+    try:
+        return tuple(kind(value) for value in values)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{name} of the study is {values!r}; expected a list of numbers.") from error

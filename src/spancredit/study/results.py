@@ -1,0 +1,126 @@
+"""The results of a study: what each arm's runs came to, and each arm against the reference."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+
+from spancredit.study.folder import StudyFolder
+from spancredit.study.plan import Run
+from spancredit.study.statistics import Difference, paired, smallest_visible, spread, steps_to
+
+REACH = 0.9  # of the way from the first accuracy to the reference's last one
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class ArmResult:
+    """What an arm's runs at one rate came to.
+
+    Args:
+        seeds: Of the runs that are done.
+        accuracies: Held-out accuracy at the end, one a seed.
+        curves: The rows of held_out.jsonl, one list a seed.
+        steps: Steps to the accuracy that `Comparison.target` names; None where a run does not reach it.
+        share: Credit's share of the training time, the median over the steps of all runs.
+    """
+
+    arm: str
+    rate: float
+    seeds: tuple[int, ...]
+    accuracies: tuple[float, ...]
+    curves: tuple[Rows, ...]
+    steps: tuple[float | None, ...]
+    share: float
+
+    @property
+    def spread(self) -> tuple[float, float]:
+        return spread(self.accuracies)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All arms at their best rates, or at a common one.
+
+    Args:
+        target: The accuracy that steps are counted to.
+        differences: To the reference over the seeds that both have; None with fewer than two.
+        visible: The smallest true difference that as many seeds show with power 0.8, by the spread of these.
+    """
+
+    name: str
+    reference: str
+    target: float
+    arms: tuple[ArmResult, ...]
+    differences: dict[str, Difference | None]
+    visible: dict[str, float | None]
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON knows it."""
+        return asdict(self)
+
+
+def compare(study: StudyFolder) -> list[Comparison]:
+    """Results of what is done so far; the common rate is left out where it is every arm's best."""
+    plan = study.plan
+    rates = plan.choose(study.accuracies(plan.tuning))
+    found = [_comparison("each arm at its best learning rate", study, rates.best)]
+    common = dict.fromkeys(plan.arms, rates.common)
+    if len(plan.rates) == 1:
+        return [_comparison(f"learning rate {rates.common:g}", study, common)]
+    if common != rates.best:
+        found.append(_comparison(f"every arm at learning rate {rates.common:g}", study, common))
+    return found
+
+
+def _comparison(name: str, study: StudyFolder, rates: dict[str, float]) -> Comparison:
+    plan = study.plan
+    done = {arm: [run for seed in plan.seeds if study.done(run := Run(arm, rate, seed))] for arm, rate in rates.items()}
+    curves = {run: study.of(run).rows(study.of(run).held_out) for runs in done.values() for run in runs}
+    target = _target([curves[run] for run in done[plan.reference]])
+    arms = tuple(_arm(study, arm, rates[arm], runs, curves, target) for arm, runs in done.items())
+    by_arm = {one.arm: one for one in arms}
+    reference = by_arm.pop(plan.reference)
+    pairs = {arm: _paired(reference, one) for arm, one in by_arm.items()}
+    visible = {
+        arm: smallest_visible(pair.values, len(pair.values)) if pair and len(set(pair.values)) > 1 else None
+        for arm, pair in pairs.items()
+    }
+    return Comparison(name, plan.reference, target, arms, pairs, visible)
+
+
+def _target(curves: Sequence[Rows]) -> float:
+    """Nine tenths of what the reference gains, in the mean over its runs; 0 where none is done."""
+    if not curves:
+        return 0.0
+    first = sum(rows[0]["accuracy"] for rows in curves) / len(curves)
+    last = sum(rows[-1]["accuracy"] for rows in curves) / len(curves)
+    return float(first + REACH * (last - first))
+
+
+def _arm(
+    study: StudyFolder, arm: str, rate: float, runs: Sequence[Run], curves: dict[Run, Rows], target: float
+) -> ArmResult:
+    shares = [
+        row["credit/time_share"]
+        for run in runs
+        for row in study.of(run).rows(study.of(run).metrics)
+        if row.get("credit/time_share") is not None
+    ]
+    return ArmResult(
+        arm,
+        rate,
+        tuple(run.seed for run in runs),
+        tuple(curves[run][-1]["accuracy"] for run in runs),
+        tuple(curves[run] for run in runs),
+        tuple(steps_to(curves[run], target) for run in runs),
+        median(shares) if shares else 0.0,
+    )
+
+
+def _paired(reference: ArmResult, other: ArmResult) -> Difference | None:
+    both = [seed for seed in reference.seeds if seed in other.seeds]
+    if len(both) < 2:
+        return None
+    ours, theirs = (dict(zip(one.seeds, one.accuracies, strict=True)) for one in (reference, other))
+    return paired([ours[seed] for seed in both], [theirs[seed] for seed in both])

@@ -1,0 +1,97 @@
+"""A study in the terminal: what is done and left while it runs, and its results."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from spancredit.study.folder import StudyFolder
+from spancredit.study.plan import Run
+from spancredit.study.results import ArmResult, Comparison
+from spancredit.study.statistics import FEWEST, Difference
+
+
+def progress(study: StudyFolder, runs: Sequence[Run], working: Mapping[Run, Any], failed: Mapping[Run, str]) -> Table:
+    """One row an arm and rate, one column a seed: accuracy of what is done, steps of what is at work."""
+    seeds = list(dict.fromkeys(run.seed for run in runs))
+    done = sum(study.done(run) for run in runs)
+    table = Table(box=None, pad_edge=False, title=f"{done} of {len(runs)} runs done", title_justify="left")
+    table.add_column("arm", style="bold")
+    table.add_column("learning rate", justify="right")
+    for seed in seeds:
+        table.add_column(f"seed {seed}", justify="right")
+    for arm, rate in dict.fromkeys((run.arm, run.rate) for run in runs):
+        cells = [_cell(study, Run(arm, rate, seed), runs, working, failed) for seed in seeds]
+        table.add_row(arm, f"{rate:g}", *cells)
+    return table
+
+
+def _cell(
+    study: StudyFolder, run: Run, runs: Sequence[Run], working: Mapping[Run, Any], failed: Mapping[Run, str]
+) -> str:
+    if run not in runs:
+        return ""
+    if run in failed:
+        return "[red]failed[/red]"
+    accuracy = study.accuracy(run)
+    if accuracy is not None:
+        return f"{accuracy:.1%}"
+    if run not in working:
+        return "[dim]waiting[/dim]"
+    rows = study.of(run).rows(study.of(run).metrics)
+    return f"[cyan]step {rows[-1]['step'] if rows else 0}[/cyan]"
+
+
+COLUMNS = ("arm", "rate", "accuracy (sd)", "gain", "95 % interval", "p", "steps", "credit")
+
+
+def headline(comparison: Comparison) -> Group:
+    """Accuracy by arm, its paired difference to the reference in points with Student's interval, and what it says."""
+    table = Table(
+        box=None,
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+        title=f"Held-out accuracy, {comparison.name}",
+        title_justify="left",
+    )
+    for column in COLUMNS:
+        table.add_column(column, justify="left" if column == "arm" else "right", no_wrap=True)
+    for arm in comparison.arms:
+        table.add_row(*_row(arm, comparison.differences.get(arm.arm)))
+    verdicts = [Text(f"{arm.arm}: {_verdict(comparison, arm)}") for arm in comparison.arms]
+    notes = f"gain: in points over {comparison.reference}, paired by seed; steps: to {comparison.target:.1%}"
+    return Group(table, Text(notes, style="dim"), *verdicts)
+
+
+def _row(arm: ArmResult, difference: Difference | None) -> list[str]:
+    if not arm.seeds:
+        return [arm.arm, f"{arm.rate:g}", *["-"] * (len(COLUMNS) - 2)]
+    middle, deviation = arm.spread
+    against = ["-"] * 3
+    if difference is not None:
+        low, high = difference.student
+        against = [f"{100 * difference.mean:+.1f}", f"{100 * low:+.1f} to {100 * high:+.1f}", f"{difference.p:.3f}"]
+    accuracy = f"{middle:.1%} ({100 * deviation:.1f})"
+    return [arm.arm, f"{arm.rate:g}", accuracy, *against, steps_reached(arm), f"{arm.share:.0%}"]
+
+
+def steps_reached(arm: ArmResult) -> str:
+    """Mean steps to the target over the runs that reach it, and how many do not."""
+    reached = [steps for steps in arm.steps if steps is not None]
+    if not reached:
+        return "never"
+    left = len(arm.steps) - len(reached)
+    return f"{sum(reached) / len(reached):.0f}" + (f" ({left} not)" if left else "")
+
+
+def _verdict(comparison: Comparison, arm: ArmResult) -> str:
+    difference, visible = comparison.differences.get(arm.arm), comparison.visible.get(arm.arm)
+    seeds = f"{len(arm.seeds)} seeds" + (f", fewer than {FEWEST}" if len(arm.seeds) < FEWEST else "")
+    if arm.arm == comparison.reference:
+        return f"the reference; {seeds}"
+    if difference is None:
+        return f"{seeds}; two that the reference has too are needed"
+    power = f"; as many show {100 * visible:.1f} points with power 0.8" if visible is not None else ""
+    return f"{difference.verdict}; {seeds}{power}; p can be {difference.least_p:.3f} at least"

@@ -1,0 +1,256 @@
+"""Studies: the plan, the runs whatever interrupts them, and what is said of the results."""
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from spancredit.commands.study import show, study
+from spancredit.errors import ConfigError, RunFolderError
+from spancredit.study.folder import StudyFolder
+from spancredit.study.plan import ARMS, Run, read_plan
+from spancredit.study.results import compare
+from spancredit.study.statistics import paired, smallest_visible, steps_to
+
+SETTINGS = {
+    "difficulty": "easy",
+    "max_steps": 4,
+    "per_device_train_batch_size": 8,
+    "num_generations": 4,
+    "held_out_problems": 20,
+    "held_out_steps": 1,
+    "save_steps": 1,
+    "max_completion_length": 40,
+}
+
+
+def plan_file(folder, **changes):
+    given = {"arms": ["uniform", "counterfactual"], "seeds": [0, 1], "settings": SETTINGS, **changes}
+    path = folder / "plan.yaml"
+    path.write_text(yaml.safe_dump(given, sort_keys=False))
+    return path
+
+
+def finished(folder, accuracies):
+    """A study whose runs are done, without running them: arm -> one accuracy a seed."""
+    path = plan_file(folder, arms=list(accuracies), seeds=list(range(len(next(iter(accuracies.values()))))))
+    made = StudyFolder.create(folder / "study", read_plan(path))
+    for arm, values in accuracies.items():
+        for seed, value in enumerate(values):
+            run = Run(arm, 5e-5, seed)
+            place = made.prepare(run)
+            rows = [{"step": 0, "accuracy": 0.4}, {"step": 10, "accuracy": value}]
+            place.held_out.write_text("".join(json.dumps(row) + "\n" for row in rows))
+            place.metrics.write_text(json.dumps({"step": 1, "credit/time_share": 0.2}) + "\n")
+            made.finish(run, 1.0)
+    return made
+
+
+def test_a_known_arm_brings_its_settings_and_own_ones_come_on_top(tmp_path):
+    arms = {"uniform": None, "counterfactual": {"credit_boost": 3.0}, "mine": {"credit_horizon": 16}}
+    plan = read_plan(plan_file(tmp_path, arms=arms))
+    assert plan.arms == {
+        "uniform": ARMS["uniform"],
+        "counterfactual": {"credit_mode": "counterfactual", "credit_boost": 3.0},
+        "mine": {"credit_horizon": 16},
+    }
+    assert plan.reference == "uniform"
+    settings = plan.settings_of(Run("mine", 1e-4, 3))
+    assert settings == {**SETTINGS, "credit_horizon": 16, "learning_rate": 1e-4, "seed": 3}
+    (tmp_path / "again.yaml").write_text(plan.text)
+    assert read_plan(tmp_path / "again.yaml") == plan
+
+
+def test_each_arm_takes_its_best_rate_and_all_take_the_common_one(tmp_path):
+    plan = read_plan(plan_file(tmp_path, rates=[1e-5, 1e-4], tuning_seeds=[7, 8]))
+    assert len(plan.tuning) == 8
+    scores = {
+        ("uniform", 1e-5): 0.6,
+        ("uniform", 1e-4): 0.5,
+        ("counterfactual", 1e-5): 0.4,
+        ("counterfactual", 1e-4): 0.6,
+    }
+    rates = plan.choose({run: scores[run.arm, run.rate] for run in plan.tuning})
+    assert rates.best == {"uniform": 1e-5, "counterfactual": 1e-4}
+    assert rates.common == 1e-4
+    assert {(run.arm, run.rate) for run in plan.headline(rates)} == {
+        ("uniform", 1e-5),
+        ("uniform", 1e-4),
+        ("counterfactual", 1e-4),
+    }
+    failed = {run: 0.6 for run in plan.tuning if run.rate == 1e-5}
+    assert plan.choose(failed).common == 1e-5
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"arms": ["uniform", "counterfctual"]}, "counterfactual"),
+        ({"arms": []}, "arms"),
+        ({"arms": {"mine": 3}}, "mapping"),
+        ({"seeds": []}, "seeds"),
+        ({"seeds": [0, 0]}, "each once"),
+        ({"seeds": "a"}, "list of numbers"),
+        ({"rates": [1e-5, 1e-4]}, "tuning_seeds"),
+        ({"rates": [1e-5, 1e-4], "tuning_seeds": [1, 2]}, "other seeds"),
+        ({"settings": {"seed": 1}}, "sets seed"),
+        ({"settings": [1]}, "mapping"),
+        ({"reference": "nobody"}, "reference"),
+        ({"sedes": [1]}, "seeds"),
+    ],
+)
+def test_a_plan_that_is_wrong_is_refused_in_one_sentence(tmp_path, changes, words):
+    with pytest.raises(ConfigError, match=words) as error:
+        read_plan(plan_file(tmp_path, **changes))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["[", "3", ""])
+def test_a_file_that_is_no_plan_is_refused(tmp_path, text):
+    (tmp_path / "plan.yaml").write_text(text)
+    with pytest.raises(ConfigError):
+        read_plan(tmp_path / "plan.yaml")
+    with pytest.raises(ConfigError, match="expected a YAML file"):
+        read_plan(tmp_path / "none.yaml")
+
+
+def test_an_arms_unknown_setting_is_refused_before_anything_runs(tmp_path):
+    path = plan_file(tmp_path, arms={"uniform": None, "mine": {"credit_bost": 3}})
+    with pytest.raises(ConfigError, match=r"arm 'mine'.*credit_boost"):
+        study(path, tmp_path / "study", 1, Console(quiet=True))
+    assert not (tmp_path / "study").exists()
+
+
+def test_two_studies_do_not_share_a_folder(tmp_path):
+    first = StudyFolder.create(tmp_path / "study", read_plan(plan_file(tmp_path)))
+    with pytest.raises(RunFolderError, match="another plan"):
+        StudyFolder.create(tmp_path / "study", read_plan(plan_file(tmp_path, seeds=[5])))
+    with pytest.raises(RunFolderError, match="no study"):
+        StudyFolder.create(tmp_path, first.plan)
+    with first.lock(), pytest.raises(RunFolderError, match="another process"):
+        StudyFolder.open(tmp_path / "study").lock()
+    with pytest.raises(RunFolderError, match="holds no study"):
+        StudyFolder.open(tmp_path)
+
+
+def start(path, folder, *more):
+    command = [sys.executable, "-m", "spancredit", "study", str(path), "--output_dir", str(folder), "--processes", "2"]
+    return subprocess.Popen([*command, *more], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def outcome_of(folder):
+    made = StudyFolder.open(folder)
+    return {
+        run.name: [(row["step"], row["reward"]) for row in made.of(run).rows(made.of(run).metrics)]
+        + [(row["step"], row["accuracy"]) for row in made.of(run).rows(made.of(run).held_out)]
+        for run in made.plan.headline(made.plan.choose({}))
+    }
+
+
+@pytest.mark.slow
+def test_a_study_that_was_killed_ends_with_the_results_of_one_that_was_not(tmp_path):
+    path = plan_file(tmp_path, seeds=[0], arms=["counterfactual"])
+    whole, _ = study(path, tmp_path / "whole", 2, Console(quiet=True))
+    process = start(path, tmp_path / "cut")
+    metrics = tmp_path / "cut" / "runs" / "counterfactual-5e-05-seed0" / "metrics.jsonl"
+    for _ in range(3000):
+        if metrics.exists() and metrics.read_text().count("\n") >= 2:
+            break
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    begun = metrics.read_text().count("\n")
+    assert begun >= 2, "it was at work when it was killed"
+    assert not StudyFolder.open(tmp_path / "cut").done(Run("counterfactual", 5e-5, 0))
+    cut, outcome = study(path, tmp_path / "cut", 2, Console(quiet=True))
+    assert not outcome.failed
+    assert outcome_of(cut.path) == outcome_of(whole.path)
+    assert not list(cut.path.glob("runs/*/checkpoint-*"))
+
+
+@pytest.mark.slow
+def test_an_arm_that_fails_leaves_the_others_and_is_said_and_tried_again(tmp_path):
+    path = plan_file(
+        tmp_path, arms={"uniform": None, "lost": {"model_name_or_path": str(tmp_path / "none")}}, seeds=[0]
+    )
+    process = start(path, tmp_path / "study", "--json")
+    out, said = process.communicate(timeout=300)
+    assert process.returncode == 1, said.decode()
+    report = json.loads(out)
+    assert list(report["failed"]) == ["lost-5e-05-seed0"]
+    assert "no such folder" in report["failed"]["lost-5e-05-seed0"]
+    arms = {arm["arm"]: arm["seeds"] for arm in report["comparisons"][0]["arms"]}
+    assert arms == {"uniform": [0], "lost": []}
+    assert (tmp_path / "study" / "runs" / "lost-5e-05-seed0" / "train.log").read_text().strip()
+
+
+def test_a_known_difference_is_shown_and_a_chance_one_is_not(tmp_path):
+    better = {"uniform": [0.50, 0.52, 0.48, 0.51, 0.49, 0.5], "counterfactual": [0.55, 0.57, 0.54, 0.55, 0.54, 0.56]}
+    (comparison,) = compare(finished(tmp_path, {**better, "random": [0.49, 0.54, 0.47, 0.50, 0.51, 0.49]}))
+    assert comparison.differences["counterfactual"].verdict == "above"
+    assert comparison.differences["counterfactual"].p == comparison.differences["counterfactual"].least_p
+    assert comparison.differences["random"].verdict == "no difference shown"
+    assert comparison.target == pytest.approx(0.4 + 0.9 * (0.5 - 0.4))
+    counterfactual = next(arm for arm in comparison.arms if arm.arm == "counterfactual")
+    assert all(steps < 10 for steps in counterfactual.steps)
+    assert counterfactual.share == 0.2
+
+
+def test_fewer_than_five_seeds_give_no_conclusion_and_the_terminal_says_so(tmp_path):
+    made = finished(tmp_path, {"uniform": [0.5, 0.5, 0.5, 0.5], "inverted": [0.1, 0.12, 0.1, 0.1]})
+    console = Console(width=80, record=True, quiet=False, file=open(os.devnull, "w"))  # noqa: SIM115
+    show(made, {Run("inverted", 5e-5, 9): "exit status 1: gone"}, console)
+    text = console.export_text()
+    assert "inverted: no conclusion; 4 seeds, fewer than 5" in text
+    assert "inverted-5e-05-seed9 failed, exit status 1: gone" in text
+    assert "…" not in text, "the table fits 80 columns"
+
+
+def test_an_arm_without_a_finished_run_is_shown_empty(tmp_path):
+    made = StudyFolder.create(tmp_path / "study", read_plan(plan_file(tmp_path)))
+    (comparison,) = compare(made)
+    assert [arm.seeds for arm in comparison.arms] == [(), ()]
+    show(made, {}, Console(quiet=True))
+
+
+@given(st.lists(st.floats(-1, 1), min_size=2, max_size=7))
+def test_the_permutation_test_counts_every_flip_of_signs(values):
+    values = np.round(values, 3)
+    difference = paired([0.0] * len(values), values.tolist())
+    flips = np.array(list(itertools.product([1, -1], repeat=len(values))))
+    means = (flips * values).mean(1)
+    expected = min(1.0, 2 * min((means >= values.mean() - 1e-9).mean(), (means <= values.mean() + 1e-9).mean()))
+    assert difference.p == pytest.approx(expected)
+    low, high = difference.student
+    assert low <= difference.mean <= high
+
+
+def test_power_of_the_smallest_visible_difference_holds_in_simulation():
+    draw, deviation, seeds = np.random.default_rng(0), 0.02, 8
+    sample = draw.normal(0, deviation, seeds)
+    visible = smallest_visible((sample / sample.std(ddof=1) * deviation).tolist(), seeds)
+    runs = draw.normal(visible, deviation, (4000, seeds))
+    t = runs.mean(1) / (runs.std(1, ddof=1) / seeds**0.5)
+    assert (t > 2.365).mean() == pytest.approx(0.8, abs=0.03)
+
+
+@pytest.mark.parametrize(("reference", "other"), [([0.1], [0.2]), ([0.1, 0.2], [0.1])])
+def test_runs_that_are_no_pairs_are_refused(reference, other):
+    with pytest.raises(ValueError, match="cannot be paired"):
+        paired(reference, other)
+
+
+def test_steps_are_read_off_a_straight_line_between_evaluations():
+    curve = [{"step": 0, "accuracy": 0.4}, {"step": 20, "accuracy": 0.5}, {"step": 40, "accuracy": 0.45}]
+    assert steps_to(curve, 0.45) == 10
+    assert steps_to(curve, 0.3) == 0
+    assert steps_to(curve, 0.51) is None
