@@ -1,4 +1,4 @@
-"""The command line: `spancredit train | explain | study | bench`."""
+"""The command line: `spancredit train | explain | study | report | bench`."""
 
 import json
 import sys
@@ -141,6 +141,24 @@ def study(
     else:
         show(folder, outcome.failed, console)
     raise typer.Exit(1 if outcome.failed else 0)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="The folder of a run or of a study.")],
+    out: Annotated[Path | None, typer.Option(help="The page. Default: report.html in the folder.")] = None,
+) -> None:
+    """Write a run or a study as one HTML page: curves, tables, rollouts coloured by credit. It needs no network.
+
+    Examples:
+
+      spancredit report runs/one
+
+      spancredit report studies/study --out study.html
+    """
+    from spancredit.commands.report import report as run
+
+    typer.echo(run(folder, out))
 
 
 def _default_prompt(seed: int) -> str:

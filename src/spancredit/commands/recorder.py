@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 from transformers import TrainerCallback
 
-from spancredit.report.figures import learning_curve
+from spancredit.report.figures import learning_curve, save
 from spancredit.report.progress import RunProgress
 from spancredit.report.records import append_lines, make_record
 from spancredit.report.runfolder import RunFolder
@@ -52,7 +52,7 @@ class Recorder(TrainerCallback):
     def finish(self) -> None:
         """Draw the learning curve."""
         metrics, held_out = self.folder.rows(self.folder.metrics), self.folder.rows(self.folder.held_out)
-        learning_curve(metrics, held_out, self.folder.path / "curve.png")
+        save(learning_curve(metrics, held_out), self.folder.path / "curve.png")
 
     def record(self, batch: CreditBatch) -> None:
         """Observer of `CreditGRPOTrainer`."""

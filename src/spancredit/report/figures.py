@@ -1,5 +1,6 @@
 """Pictures of a run, made from its JSON lines. Palette: Okabe and Ito's, told apart with any colour vision."""
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,19 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 Rows = list[dict[str, Any]]
 
 
-def learning_curve(metrics: Rows, held_out: Rows, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """As SVG or PNG, by the path's ending."""
+    figure.savefig(path, dpi=150)
+
+
+def svg(figure: Figure) -> str:
+    """The same as text."""
+    text = io.StringIO()
+    figure.savefig(text, format="svg")
+    return text.getvalue()
+
+
+def learning_curve(metrics: Rows, held_out: Rows) -> Figure:
     """Reward and held-out accuracy above, mean drop by kind of span below, over optimizer steps."""
     figure = Figure(figsize=(7, 5.5), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
@@ -35,9 +48,14 @@ def learning_curve(metrics: Rows, held_out: Rows, path: Path) -> None:
     if kinds:
         bottom.legend(frameon=False)
     for axes in (top, bottom):
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(alpha=0.2)
-    figure.savefig(path, dpi=150)
+        plain(axes)
+    return figure
+
+
+def plain(axes: Axes) -> None:
+    """No frame but two axes, and a faint grid."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.2)
 
 
 def _line(axes: Axes, metrics: Rows, key: str, label: str, colour: str, alpha: float = 1.0) -> None:

@@ -70,11 +70,15 @@ class RunFolder:
             raise RunFolderError(f"{path} holds no run to resume; expected a folder with a run.json.")
         return cls(path)
 
+    def facts(self) -> dict[str, Any]:
+        """Flags, seed, versions and machine of the run."""
+        facts: dict[str, Any] = json.loads((self.path / "run.json").read_text())
+        return facts
+
     def request(self) -> tuple[Path | None, list[str]]:
         """The YAML file and the flags that the run was started with."""
         settings = self.path / "settings.yaml"
-        flags = json.loads((self.path / "run.json").read_text())["flags"]
-        return settings if settings.exists() else None, list(flags)
+        return settings if settings.exists() else None, list(self.facts()["flags"])
 
     def last_checkpoint(self) -> Path | None:
         """The newest complete checkpoint; the trainer's state is the last file that one writes."""

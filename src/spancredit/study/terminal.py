@@ -60,7 +60,7 @@ def headline(comparison: Comparison) -> Group:
         table.add_column(column, justify="left" if column == "arm" else "right", no_wrap=True)
     for arm in comparison.arms:
         table.add_row(*_row(arm, comparison.differences.get(arm.arm)))
-    verdicts = [Text(f"{arm.arm}: {_verdict(comparison, arm)}") for arm in comparison.arms]
+    verdicts = [Text(f"{arm.arm}: {verdict(comparison, arm)}") for arm in comparison.arms]
     notes = f"gain: in points over {comparison.reference}, paired by seed; steps: to {comparison.target:.1%}"
     return Group(table, Text(notes, style="dim"), *verdicts)
 
@@ -86,7 +86,8 @@ def steps_reached(arm: ArmResult) -> str:
     return f"{sum(reached) / len(reached):.0f}" + (f" ({left} not)" if left else "")
 
 
-def _verdict(comparison: Comparison, arm: ArmResult) -> str:
+def verdict(comparison: Comparison, arm: ArmResult) -> str:
+    """What may be said of an arm, by how many seeds, and what as many could show."""
     difference, visible = comparison.differences.get(arm.arm), comparison.visible.get(arm.arm)
     seeds = f"{len(arm.seeds)} seeds" + (f", fewer than {FEWEST}" if len(arm.seeds) < FEWEST else "")
     if arm.arm == comparison.reference:

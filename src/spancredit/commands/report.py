@@ -1,0 +1,31 @@
+"""`spancredit report`: one self-contained HTML page of a run or a study."""
+
+from pathlib import Path
+
+from spancredit.errors import RunFolderError
+from spancredit.report.runfolder import RunFolder
+from spancredit.report.runpage import run_page
+from spancredit.study.folder import StudyFolder, write
+from spancredit.study.page import save_figures, study_page
+
+
+def report(folder: Path, out: Path | None) -> Path:
+    """Write the page, by default `report.html` in the folder, and a study's pictures beside it.
+
+    Raises:
+        RunFolderError: if the folder holds neither a run nor a study, or the page has no folder to stand in.
+    """
+    path = out or folder / "report.html"
+    if not path.parent.is_dir():
+        raise RunFolderError(f"--out is {path}; expected a file in a folder that exists.")
+    if (folder / "study.yaml").is_file():
+        study = StudyFolder.open(folder)
+        save_figures(study)
+        write(path, study_page(study))
+    elif (folder / "run.json").is_file():
+        write(path, run_page(RunFolder.reopen(folder)))
+    else:
+        raise RunFolderError(
+            f"{folder} holds neither a run nor a study; expected a folder with run.json or study.yaml."
+        )
+    return path

@@ -1,0 +1,102 @@
+"""One self-contained page of a run or a study: tables, pictures, and rollouts that can be filtered. No network, no code
+but its own: the policy of the page allows its one script by hash, and what a model wrote is set as text."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
+
+from spancredit.counterfactual.measure import PROXIES
+
+PAGE = Path(__file__).parent / "page"
+MOST_ROLLOUTS = 400
+MEASURED = ("drop", "importance", "weight")
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An SVG picture and what it shows."""
+
+    svg: str
+    caption: str
+
+    @property
+    def source(self) -> str:
+        return f"data:image/svg+xml;base64,{base64.b64encode(self.svg.encode()).decode()}"
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading with notes, a table and pictures below it."""
+
+    name: str
+    title: str
+    notes: Sequence[str] = ()
+    header: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
+    figures: Sequence[Picture] = field(default_factory=tuple)
+
+
+def page(title: str, facts: str, sections: Sequence[Section], records: dict[str, Sequence[Record]]) -> str:
+    """The page as HTML.
+
+    Args:
+        facts: One line below the title.
+        records: Rollouts of each arm, as records; a share of each is shown, evenly spaced, `MOST_ROLLOUTS` in all.
+    """
+    script = (PAGE / "page.js").read_text(encoding="utf-8")
+    share = MOST_ROLLOUTS // len(records)
+    shown = [_rollout(arm, record) for arm, some in records.items() for record in spaced(some, share)]
+    environment = Environment(loader=FileSystemLoader(PAGE), autoescape=True)
+    return environment.get_template("page.html.j2").render(
+        title=title,
+        facts=facts,
+        sections=sections,
+        style=Markup((PAGE / "page.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        script_hash=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
+        data=Markup(_json(shown)),
+    )
+
+
+def spaced(records: Sequence[Record], most: int) -> list[Record]:
+    """At most so many of them, evenly spaced."""
+    if len(records) <= most:
+        return list(records)
+    return [records[i * len(records) // most] for i in range(most)]
+
+
+def _rollout(arm: str, record: Record) -> dict[str, Any]:
+    spans = [{**_span(span, record), **{key: span[key] for key in MEASURED}} for span in record["spans"]]
+    if record["answer"]:
+        weight = record["token_weights"][record["answer"]["start"]]
+        spans.append({**_span(record["answer"], record), "drop": None, "importance": None, "weight": weight})
+    return {
+        "arm": arm,
+        "step": record["step"],
+        "prompt": record["prompt"],
+        "tokens": record["tokens"],
+        "weights": [round(weight, 3) for weight in record["token_weights"]],
+        "spans": spans,
+        "reward": record["reward"],
+        "right": None if record["reward"] is None else record["reward"] > 0,
+        "advantage": record["advantage"],
+        "reason": record["reason"],
+    }
+
+
+def _span(span: dict[str, Any], record: Record) -> dict[str, Any]:
+    measure = record["method"] if record.get("method") in PROXIES else "drop (nats)"
+    return {"start": span["start"], "end": span["end"], "kind": span["kind"], "measure": measure}
+
+
+def _json(value: Any) -> str:
+    """JSON in ASCII that cannot end the script element it stands in."""
+    return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")

@@ -1,0 +1,86 @@
+"""The page of a study, and its pictures as files."""
+
+from spancredit.report.figures import save, svg
+from spancredit.report.html import Picture, Record, Section, page
+from spancredit.report.runpage import COSTS, KINDS, costs, kind_rows
+from spancredit.study.figures import accuracies, learning_curves
+from spancredit.study.folder import StudyFolder
+from spancredit.study.plan import Run
+from spancredit.study.results import ArmResult, Comparison, compare
+from spancredit.study.statistics import Difference
+from spancredit.study.terminal import steps_reached, verdict
+
+Metrics = dict[str, list[Record]]
+FIGURES = {
+    "learning-curves": (learning_curves, "Held-out accuracy over steps, mean and one standard deviation over seeds"),
+    "accuracy": (accuracies, "Held-out accuracy at the end; grey lines join the runs of a seed"),
+}
+HEADLINE = ("arm", "rate", "seeds", "accuracy (sd)", "gain", "95 % Student", "95 % bootstrap", "p (least)", "steps")
+
+
+def study_page(study: StudyFolder) -> str:
+    """The study as one HTML page."""
+    comparisons = compare(study)
+    sections = [_headline(i, comparison) for i, comparison in enumerate(comparisons)]
+    folders = {arm.arm: [study.of(run) for run in _runs(arm)] for arm in comparisons[0].arms if arm.seeds}
+    metrics = {arm: [row for one in some for row in one.rows(one.metrics)] for arm, some in folders.items()}
+    records = {arm: [row for one in some for row in one.rows(one.records)] for arm, some in folders.items()}
+    sections += [_credit(metrics), _cost(metrics)]
+    facts = f"{sum(map(len, folders.values()))} runs; {len(study.plan.seeds)} seeds an arm planned"
+    return page(study.path.name, facts, sections, {arm: some for arm, some in records.items() if some} or {"": []})
+
+
+def save_figures(study: StudyFolder) -> None:
+    """The pictures as SVG and PNG, in `figures/`."""
+    folder = study.path / "figures"
+    folder.mkdir(exist_ok=True)
+    for i, comparison in enumerate(compare(study)):
+        for name, (draw, _) in FIGURES.items():
+            for ending in ("svg", "png"):
+                save(draw(comparison), folder / f"{name}{f'-{i + 1}' if i else ''}.{ending}")
+
+
+def _headline(number: int, comparison: Comparison) -> Section:
+    return Section(
+        f"headline-{number + 1}",
+        f"Held-out accuracy, {comparison.name}",
+        notes=[
+            f"Gain: in points over {comparison.reference}, paired by seed. Steps: to {comparison.target:.1%}, the mean "
+            "over the runs that reach it. p: exact sign-flip permutation test, and the least that so many seeds "
+            "can give.",
+            *(f"{arm.arm}: {verdict(comparison, arm)}." for arm in comparison.arms),
+        ],
+        header=HEADLINE,
+        rows=[_row(comparison, arm) for arm in comparison.arms],
+        figures=[Picture(svg(draw(comparison)), caption) for draw, caption in FIGURES.values()],
+    )
+
+
+def _row(comparison: Comparison, arm: ArmResult) -> list[str]:
+    if not arm.seeds:
+        return [arm.arm, f"{arm.rate:g}", "0", *[""] * (len(HEADLINE) - 3)]
+    middle, deviation = arm.spread
+    against = _against(comparison.differences.get(arm.arm))
+    accuracy = f"{middle:.1%} ({100 * deviation:.1f})"
+    return [arm.arm, f"{arm.rate:g}", str(len(arm.seeds)), accuracy, *against, steps_reached(arm)]
+
+
+def _against(difference: Difference | None) -> list[str]:
+    if difference is None:
+        return [""] * 4
+    intervals = [f"{100 * low:+.1f} to {100 * high:+.1f}" for low, high in (difference.student, difference.bootstrap)]
+    return [f"{100 * difference.mean:+.1f}", *intervals, f"{difference.p:.3f} ({difference.least_p:.3f})"]
+
+
+def _credit(metrics: Metrics) -> Section:
+    rows = [(arm, *row) for arm, some in metrics.items() for row in kind_rows(some)]
+    return Section("credit", "What earned the credit", header=("arm", *KINDS), rows=rows)
+
+
+def _cost(metrics: Metrics) -> Section:
+    rows = [(arm, *costs(some).values()) for arm, some in metrics.items()]
+    return Section("cost", "What it cost, median over the steps", header=("arm", *COSTS), rows=rows)
+
+
+def _runs(arm: ArmResult) -> list[Run]:
+    return [Run(arm.arm, arm.rate, seed) for seed in arm.seeds]

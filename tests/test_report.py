@@ -1,0 +1,134 @@
+"""The HTML page in a browser: it filters, it says what a span earned, and nothing that a model wrote runs."""
+
+import json
+import shutil
+
+import pytest
+
+import spancredit as sc
+from spancredit.commands.report import report
+from spancredit.errors import RunFolderError
+from spancredit.report.html import MOST_ROLLOUTS, Section, page, spaced
+
+CHROMIUM = shutil.which("chromium")
+browser_only = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on the path")
+HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> \ud800 \u2028"
+
+
+def span(start, kind, text, drop, importance, weight):
+    measured = {"drop": drop, "importance": importance, "weight": weight}
+    return {"start": start, "end": start + 1, "kind": kind, "text": text, **measured}
+
+
+def record(step=1, reward=1.0, text=("Let me think.", " 2 + 3 = 5", "\n####", " 5"), **changes):
+    made = {
+        "schema": 1,
+        "step": step,
+        "prompt": "How many?",
+        "tokens": list(text),
+        "token_weights": [0.5, 2.5, 1.0, 1.5],
+        "reward": reward,
+        "advantage": 0.7 if reward else -0.7,
+        "reason": None,
+        "method": "exact",
+        "answer": {"start": 3, "end": 4, "kind": "answer", "text": text[3]},
+        "answer_logp": -0.1,
+        "spans": [span(0, "text", text[0], -0.01, 0.0, 0.5), span(1, "calculation", text[1], 3.25, 1.0, 2.5)],
+        "cost": {"tokens": 10, "forwards": 1, "fallbacks": 0},
+    }
+    return {**made, **changes}
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield opened
+        opened.close()
+
+
+def opened(browser, tmp_path, html):
+    """The page and what it complained about; it has no network."""
+    (tmp_path / "page.html").write_text(html, encoding="utf-8")
+    context = browser.new_context(offline=True)
+    tab, said = context.new_page(), []
+    tab.on("console", lambda message: said.append(message.text))
+    tab.on("pageerror", lambda error: said.append(str(error)))
+    tab.goto((tmp_path / "page.html").as_uri())
+    return tab, said
+
+
+@pytest.mark.slow
+@browser_only
+def test_filters_hover_and_more_in_the_browser(browser, tmp_path):
+    records = {
+        "counterfactual": [record(step, float(step % 2)) for step in range(1, 31)],
+        "uniform": [record(step, reason="uniform", spans=[], token_weights=[1.0] * 4) for step in range(1, 11)],
+    }
+    sections = [Section("a", "A table", header=("x", "y"), rows=[("1", "2")])]
+    tab, said = opened(browser, tmp_path, page("A <study>", "facts", sections, records))
+    assert tab.title() == "A <study>"
+    assert tab.inner_text("h1") == "A <study>"
+    cards, count = tab.locator("#list li"), tab.locator("#count")
+    assert count.inner_text() == "40 of 40 rollouts, 20 shown"
+    tab.click("#more")
+    assert cards.count() == 40
+    assert tab.locator("#more").is_hidden()
+    tab.select_option("[name=arm]", "counterfactual")
+    tab.select_option("[name=right]", "wrong")
+    assert count.inner_text() == "15 of 40 rollouts, 15 shown"
+    tab.fill("[name=from]", "10")
+    tab.fill("[name=to]", "12")
+    assert count.inner_text() == "2 of 40 rollouts, 2 shown"
+    assert "step 10" in cards.first.inner_text()
+    tab.fill("[name=text]", "nothing like it")
+    assert count.inner_text() == "0 of 40 rollouts, 0 shown"
+    tab.fill("[name=text]", "")
+    tab.locator(".completion .in").nth(1).hover()
+    assert tab.inner_text("#hint") == "calculation, drop (nats) +3.250, importance 1.00, weight 2.50"
+    strong, weak = (
+        tab.locator(".completion .in").nth(i).evaluate("piece => getComputedStyle(piece).backgroundColor")
+        for i in (1, 0)
+    )
+    assert strong.startswith("rgba(214, 118, 22")
+    assert weak.startswith("rgba(38, 110, 200")
+    for name in ("arm", "right", "from", "to"):
+        tab.evaluate(f"document.forms[0].elements['{name}'].value = ''")
+    tab.select_option("[name=reason]", "uniform")
+    assert count.inner_text() == "10 of 40 rollouts, 10 shown"
+    assert said == []
+
+
+@pytest.mark.slow
+@browser_only
+def test_what_a_model_wrote_is_text(browser, tmp_path):
+    tokens = (HOSTILE, " 2 + 3 = 5", "\n####", " 5")
+    html = page(HOSTILE[:20], "<b>facts</b>", [], {"<i>arm</i>": [record(text=tokens, prompt=HOSTILE)]})
+    tab, said = opened(browser, tmp_path, html)
+    assert "owned" not in tab.title()
+    assert HOSTILE.replace("\ud800", "\ufffd").split()[0] in tab.locator(".completion").inner_text()
+    assert tab.locator("img, b, i").count() == 0
+    assert said == []
+    tab.evaluate(
+        "document.body.append(Object.assign(document.createElement('script'), {textContent: 'window.ran = 1'}))"
+    )
+    assert tab.evaluate("window.ran") is None, "the policy of the page lets no other script run"
+
+
+def test_the_page_keeps_to_a_size():
+    many = [record(step) for step in range(5000)]
+    html = page("t", "f", [], {"a": many, "b": many})
+    data = json.loads(html.split('id="data">')[1].split("</script>")[0])
+    assert len(data) == MOST_ROLLOUTS
+    assert len(html) < 1_000_000
+    assert [one["step"] for one in spaced(many, 4)] == [0, 1250, 2500, 3750]
+    assert spaced(many[:3], 4) == many[:3]
+
+
+def test_a_folder_that_is_neither_run_nor_study_is_refused(tmp_path):
+    with pytest.raises(RunFolderError, match="neither a run nor a study"):
+        report(tmp_path, None)
+    with pytest.raises(RunFolderError, match="folder that exists"):
+        report(tmp_path, tmp_path / "none" / "page.html")
+    assert issubclass(RunFolderError, sc.SpanCreditError)
