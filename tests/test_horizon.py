@@ -19,6 +19,7 @@ from spancredit.counterfactual.parts import Part
 from spancredit.counterfactual.scorers import packed, sequential
 from spancredit.counterfactual.trie import Trie
 from spancredit.types import Span
+from spancredit.weighting import importances, mediated
 
 REPLACEMENT = {"pad": [0], "filler": [11, 12]}
 
@@ -141,6 +142,29 @@ def test_influence_is_what_every_later_span_loses(intervention):
     )
 
 
+def test_mediated_credit_is_made_of_the_drops_and_the_influence_it_measured():
+    generator = random.Random(1)
+    ids = [generator.randrange(1, VOCAB) for _ in range(30)]
+    credits = [
+        sc.assign_credit(
+            tiny("llama"),
+            None,
+            [sc.Rollout(ids[:6], ids[6:])],
+            sc.CreditConfig(mode=mode, noise_floor=0.0, full_scale=1e-6),
+            spans=[[(0, 4), (4, 9), (11, 20)]],
+            answers=[(22, 24)],
+        )[0]
+        for mode in ("counterfactual", "mediated")
+    ]
+    direct, through = credits
+    drops_K = [span.drop for span in through.spans]
+    assert drops_K == pytest.approx([span.drop for span in direct.spans], abs=1e-6)
+    expected = importances(mediated(drops_K, through.influence, 0.0), 0.0, 1e-6)
+    assert [span.importance for span in through.spans] == pytest.approx(expected)
+    assert expected != pytest.approx([span.importance for span in direct.spans], abs=1e-4)
+    assert float(through.token_weights.mean()) == pytest.approx(1, abs=1e-6)
+
+
 def test_without_the_request_there_is_no_influence():
     (credit,) = sc.assign_credit(
         tiny("llama"), None, [sc.Rollout([1, 2], [3, 4, 5, 6])], spans=[[(0, 1), (1, 2)]], answers=[(3, 4)]
@@ -162,6 +186,7 @@ def test_without_the_request_there_is_no_influence():
         ({"influence": "yes"}, "influence is 'yes'"),
         ({"influence": True, "horizon": 4}, "influence"),
         ({"influence": True, "scorer": "entropy"}, "influence"),
+        ({"mode": "mediated", "budget": 0.1}, "mediated"),
     ],
 )
 def test_settings_that_exclude_each_other_are_refused(settings, says):

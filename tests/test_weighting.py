@@ -6,7 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from spancredit.types import Span
-from spancredit.weighting import arrange, importances, permutation_seed, token_weights
+from spancredit.weighting import arrange, importances, mediated, permutation_seed, token_weights
 
 drops = st.lists(st.floats(-50, 50), min_size=1, max_size=20)
 unit = st.lists(st.floats(0, 1), min_size=1, max_size=20)
@@ -37,6 +37,50 @@ def test_importances_are_in_range_in_order_and_never_scaled_up(drops_K: list[flo
     assert all(importance <= max(drop - floor, 0) / scale for importance, drop in zip(found, drops_K, strict=True))
     assert [found[i] for i in sorted(range(len(found)), key=drops_K.__getitem__)] == sorted(found)
     assert max(found) == 1 or max(drops_K) - floor < scale
+
+
+def influence(count: int, **costs: float) -> torch.Tensor:
+    """A `(K, K)` matrix of nats from entries such as `j0k2=5.0`."""
+    matrix_KK = torch.zeros(count, count)
+    for name, cost in costs.items():
+        j, k = name.removeprefix("j").split("k")
+        matrix_KK[int(j), int(k)] = cost
+    return matrix_KK
+
+
+def test_mediated_credit_begins_with_the_direct_rule():
+    assert mediated([2.05, 0.01, -3.0], torch.zeros(3, 3), noise_floor=0.05) == pytest.approx([2.0, 0.0, 0.0])
+
+
+def test_a_span_earns_what_it_made_likely_and_that_passes_on():
+    """The answer leans on span 3, which leans on span 1, which leans on span 0; span 2 is filler."""
+    influence_KK = influence(4, j1k3=30.05, j0k1=20.05)
+    credit_K = mediated([0.0, 0.0, 0.0, 4.05], influence_KK, noise_floor=0.05)
+    assert credit_K == pytest.approx([4.0, 4.0, 0.0, 4.0])
+
+
+def test_what_any_hole_costs_is_no_influence():
+    """Masking any of the spans before the last costs it 7 nats, one costs more."""
+    influence_KK = influence(4, j0k3=7.0, j1k3=12.0, j2k3=7.0)
+    assert mediated([0.0, 0.0, 0.0, 2.05], influence_KK, noise_floor=0.05) == pytest.approx([0.0, 2.0, 0.0, 2.0])
+
+
+def test_a_weak_influence_earns_a_small_share_of_what_follows():
+    """Shares are over one nat at least: a tenth of a nat is a tenth of the credit, not all of it."""
+    assert mediated([0.0, 1.05], influence(2, j0k1=0.15), noise_floor=0.05) == pytest.approx([0.1, 1.0])
+
+
+@given(drops_K=st.lists(st.floats(-5, 5), min_size=1, max_size=8), data=st.data())
+@settings(max_examples=100, deadline=None)
+def test_mediated_credit_is_at_least_direct_and_a_span_gives_away_at_most_what_it_has(drops_K, data):
+    count = len(drops_K)
+    costs = data.draw(st.lists(st.floats(-20, 40), min_size=count**2, max_size=count**2))
+    influence_KK = torch.tensor(costs).reshape(count, count).triu(1)
+    credit_K = mediated(drops_K, influence_KK, noise_floor=0.05)
+    direct_K = [max(drop - 0.05, 0.0) for drop in drops_K]
+    assert all(credit >= direct - 1e-9 for credit, direct in zip(credit_K, direct_K, strict=True))
+    assert credit_K[-1] == direct_K[-1]
+    assert sum(credit_K) <= sum(direct_K) * 2 ** (count - 1) + 1e-6
 
 
 @given(scores_K=unit)

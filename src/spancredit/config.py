@@ -36,8 +36,9 @@ class CreditConfig:
 
     mode: Mode = _setting(
         "counterfactual",
-        "How span scores become weights: `counterfactual` (the paper), `inverted` and `random` (its matched controls), "
-        "or `uniform` (every weight 1, nothing measured).",
+        "How span scores become weights: `counterfactual` (the answer's drop: the paper), `mediated` (what a span made "
+        "likely counts too), `inverted` and `random` (the paper's matched controls), or `uniform` (every weight 1, "
+        "nothing measured).",
     )
     scorer: Signal = _setting(
         "packed",
@@ -122,6 +123,11 @@ class CreditConfig:
             except re.error as error:
                 raise ConfigError(f"answer_pattern {self.answer_pattern!r} does not compile: {error}.") from error
 
+    @property
+    def needs_influence(self) -> bool:
+        """Whether the influence of spans on later spans is measured."""
+        return self.influence or self.mode == "mediated"
+
     def _clashes(self) -> dict[str, bool]:
         """Settings that exclude each other, and whether both are set."""
         horizon, budget, proxy = self.horizon, self.budget, self.scorer in get_args(ProxyName)
@@ -138,7 +144,6 @@ class CreditConfig:
             f"budget {budget} needs scorer 'packed'; got {self.scorer!r}": (
                 budget is not None and self.scorer != "packed"
             ),
-            "influence needs every later span recomputed; expected no horizon, no budget and no proxy": (
-                self.influence and (horizon is not None or budget is not None or proxy)
-            ),
+            "influence, and mode 'mediated', need every later span recomputed; expected no horizon, no budget and no "
+            "proxy": self.needs_influence and (horizon is not None or budget is not None or proxy),
         }

@@ -3,7 +3,6 @@
 completion ids -> text -> spans -> counterfactuals -> answer log-probs -> drops -> token weights
 """
 
-import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from spancredit.counterfactual.measure import PROXIES, Target, measure
 from spancredit.text.locate import FIND, Ranges, locate_reasoning
 from spancredit.types import Credit, Rollout, Span, SpanCredit
 from spancredit.validation import ModelFacts, check_own_ranges, check_replacement, check_rollout
-from spancredit.weighting import arrange, importances, permutation_seed, token_weights
+from spancredit.weighting import arrange, importances, mediated, permutation_seed, token_weights
 
 
 def assign_credit(
@@ -139,12 +138,15 @@ def _credit(rollout: Rollout, plan: Plan, bought: Budgeted | None, config: Credi
     if measured is None:
         return Credit(torch.ones(size), answer=plan.answer, reason="over_budget")
     drops_K = measured.drops_K
-    if not all(map(math.isfinite, [measured.answer_logp, *drops_K])):
+    if not measured.is_finite:
         return Credit(torch.ones(size), answer=plan.answer, reason="non_finite", cost=measured.cost)
 
     own_scale = config.scorer in PROXIES  # a proxy's score is no drop in nats: only its proportions count
     floor, full_scale = (0.0, sys.float_info.min) if own_scale else (config.noise_floor, config.full_scale)
-    importances_K = importances(drops_K, floor, full_scale)
+    if config.mode == "mediated" and measured.influence_KK is not None:
+        importances_K = importances(mediated(drops_K, measured.influence_KK, floor), 0.0, full_scale)
+    else:
+        importances_K = importances(drops_K, floor, full_scale)
     scores_K = arrange(importances_K, config.mode, permutation_seed(config.seed, rollout.completion_ids))
     raw_K = [config.min_weight + (config.boost - config.min_weight) * score for score in scores_K]
     weights_T = token_weights(

@@ -13,7 +13,8 @@ import torch
 
 from spancredit.types import Span
 
-Mode = Literal["counterfactual", "inverted", "random", "uniform"]
+ONE_NAT = 1.0
+Mode = Literal["counterfactual", "mediated", "inverted", "random", "uniform"]
 
 
 def importances(drops_K: Sequence[float], noise_floor: float, full_scale: float) -> list[float]:
@@ -21,6 +22,30 @@ def importances(drops_K: Sequence[float], noise_floor: float, full_scale: float)
     above_K = [max(drop - noise_floor, 0.0) for drop in drops_K]
     scale = max([full_scale, *above_K])
     return [above / scale for above in above_K]
+
+
+def mediated(drops_K: Sequence[float], influence_KK: torch.Tensor, noise_floor: float) -> list[float]:
+    """Credit (nats) that a span earns itself, and through the later spans that it made likely.
+
+    From the last span to the first: credit of a span = its drop above the noise floor + its share of each later span's
+    credit. A later span owes a share to each span before it: influence above the placebo floor over the sum of those,
+    or over one nat if that is more. The placebo floor of a span is the median of what masking any span before it costs
+    it (the noise floor, where there is one only), since most of that is the strangeness of a hole, whatever was in it.
+
+    Args:
+        drops_K: Drops of the answer, nats.
+        influence_KK: `(K, K)`, nats: at `[j, k]` what masking span `j` costs the later span `k`.
+    """
+    count = len(drops_K)
+    credit_K = [max(drop - noise_floor, 0.0) for drop in drops_K]
+    for k in range(count - 1, 0, -1):
+        before_J = influence_KK[:k, k].double()
+        floor = max(noise_floor, float(before_J.quantile(0.5))) if k > 1 else noise_floor
+        above_J = (before_J - floor).clamp(min=0)
+        shares_J = above_J / max(ONE_NAT, float(above_J.sum()))
+        for j, share in enumerate(shares_J.tolist()):
+            credit_K[j] += share * credit_K[k]
+    return credit_K
 
 
 def arrange(importances_K: Sequence[float], mode: Mode, seed: int) -> list[float]:

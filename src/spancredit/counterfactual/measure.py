@@ -1,5 +1,6 @@
 """From the spans of a rollout to the answer's drops: exactly, by a proxy, or as well as a budget allows."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, get_args
@@ -22,7 +23,7 @@ class Settings(Protocol):
     @property
     def intervention(self) -> Intervention: ...
     @property
-    def influence(self) -> bool: ...
+    def needs_influence(self) -> bool: ...
     @property
     def temperature(self) -> float: ...
     @property
@@ -53,6 +54,11 @@ class Measured:
     cost: Cost
     influence_KK: torch.Tensor | None = None
 
+    @property
+    def is_finite(self) -> bool:
+        numbers = all(map(math.isfinite, (self.answer_logp, *self.drops_K)))
+        return numbers and (self.influence_KK is None or bool(self.influence_KK.isfinite().all()))
+
 
 def measure(
     model: Any, targets: Sequence[Target], settings: Settings, replacement: Sequence[int], horizon: int | None
@@ -65,7 +71,7 @@ def measure(
         return [Measured(logps[-1], logps[:-1], cost) for logps, cost in found]
     jobs = []
     for target in targets:
-        clean = _scoring_spans(target) if settings.influence else target.clean
+        clean = _scoring_spans(target) if settings.needs_influence else target.clean
         masked = [intervene(clean, span, settings.intervention, replacement, horizon) for span in target.spans]
         jobs.append([clean, *masked])
     return [_measured(scores) for scores in score_rows(model, jobs, settings.scorer, temperature, most)]

@@ -18,6 +18,7 @@ from spancredit.errors import ConfigError, UnknownNameError
 ARMS: dict[str, dict[str, Any]] = {
     "uniform": {"credit_mode": "uniform"},
     "counterfactual": {"credit_mode": "counterfactual"},
+    "mediated": {"credit_mode": "mediated"},
     "inverted": {"credit_mode": "inverted"},
     "random": {"credit_mode": "random"},
     "surprisal": {"credit_scorer": "surprisal"},
