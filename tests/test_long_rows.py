@@ -1,14 +1,18 @@
 """Rows beyond the ceiling, long completions, one span and two hundred: no error, bounded forwards, same numbers."""
 
+import gc
 import random
 from itertools import pairwise
 
 import pytest
 from toy_models import VOCAB, record_calls, tiny
+from transformers import DynamicCache
 
 import spancredit as sc
+from spancredit.counterfactual import packed as packed_module
 from spancredit.counterfactual.forward import eval_mode
 from spancredit.counterfactual.interventions import clean_row, intervene
+from spancredit.counterfactual.projection import logits_of
 from spancredit.counterfactual.scorers import packed, sequential
 from spancredit.types import Span
 
@@ -35,6 +39,23 @@ def test_many_spans_and_rows_beyond_the_ceiling_give_the_same_numbers(size, coun
         exact = sequential(model, [rows[i] for i in some], 1.0, 0)
     for i, (logps, _) in zip(some, exact, strict=True):
         assert got[i][0] == pytest.approx(logps, abs=1e-4)
+
+
+def test_no_forwards_keys_and_values_outlive_it(monkeypatch):
+    """What waits for the output head is the states of the tokens that are asked, and nothing that hangs on them."""
+    model, (rollout, spans, answer) = tiny("llama", positions=1024), long_case(600, 60)
+    alive = []
+
+    def count(of_model, states):
+        gc.collect()
+        alive.append(sum(type(one) is DynamicCache for one in gc.get_objects()))
+        return logits_of(of_model, states)
+
+    monkeypatch.setattr(packed_module, "logits_of", count)
+    config = sc.CreditConfig(max_tokens_per_forward=128)
+    (credit,) = sc.assign_credit(model, None, [rollout], config, spans=[spans], answers=[answer])
+    assert credit.cost.forwards > 20
+    assert max(alive) <= 1
 
 
 @pytest.mark.slow

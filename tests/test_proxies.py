@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 from toy_models import MODELS, NoPositionsLM, ToyLM, random_toy, record_calls, row_of, table_of, tiny
-from transformers import AutoModelForCausalLM, MambaConfig
+from transformers import AutoModelForCausalLM, LlamaForCausalLM, MambaConfig
 from transformers.modeling_outputs import CausalLMOutput
 
 import spancredit as sc
@@ -47,6 +47,19 @@ def stateful() -> nn.Module:
     torch.manual_seed(0)
     config = MambaConfig(vocab_size=64, hidden_size=16, num_hidden_layers=1, state_size=4, initializer_range=0.4)
     return AutoModelForCausalLM.from_config(config).eval()
+
+
+class EmbedsFirst(LlamaForCausalLM):
+    """Embeds before it calls its trunk, as models that also read images do."""
+
+    def forward(self, input_ids=None, **inputs):
+        return super().forward(inputs_embeds=self.get_input_embeddings()(input_ids), **inputs)
+
+
+class TakesNoUseCache(LlamaForCausalLM):
+    def forward(self, input_ids=None, attention_mask=None, position_ids=None, output_attentions=None):
+        masks = {"attention_mask": attention_mask, "position_ids": position_ids}
+        return super().forward(input_ids, output_attentions=output_attentions, **masks)
 
 
 class LinearLM(nn.Module):
@@ -148,6 +161,16 @@ def test_gradient_is_the_slope_towards_the_replacement(family, replacement):
             assert answer_logp(clean_1LH) == pytest.approx(clean, abs=1e-5)
         # The norms of Llama and Gemma are float32 in any dtype, so that smaller steps are lost in rounding.
         assert slope == pytest.approx(fall / 2e-3, rel=2e-3, abs=2e-3)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("kind", [EmbedsFirst, TakesNoUseCache])
+def test_how_a_model_calls_its_trunk_makes_no_difference(kind, name):
+    plain = tiny("llama", torch.float64)
+    other = kind(plain.config).to(torch.float64).eval()
+    other.load_state_dict(plain.state_dict())
+    expected = flat(score(plain, name, uneven()))
+    assert flat(score(other, name, uneven())) == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("logits", [2**26, 10])

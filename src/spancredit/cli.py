@@ -68,7 +68,9 @@ def explain(
     horizon: Annotated[
         int | None, typer.Option(help="Tokens that an intervention reaches beside the answer. Default: all, exact.")
     ] = None,
-    mode: Annotated[str, typer.Option(help="counterfactual, mediated, inverted, random or uniform.")] = "counterfactual",
+    mode: Annotated[
+        str, typer.Option(help="counterfactual, mediated, inverted, random or uniform.")
+    ] = "counterfactual",
     answer_pattern: Annotated[str | None, typer.Option(help="Own regular expression for the answer.")] = None,
     temperature: Annotated[
         float, typer.Option(help="Sampling temperature; log-probabilities are taken at it too.")

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from spancredit.counterfactual.forward import device_of, inner
+from spancredit.counterfactual.forward import accepts, device_of, inner
 from spancredit.errors import ModelError
 
 LOGITS = 2**26  # most logits at once: 256 MB of float32
@@ -37,7 +37,7 @@ def trunk_states(model: Any, inputs: dict[str, Any], rows_N: torch.Tensor, place
     given: list[Any] = []
 
     def narrow(module: Any, args: Any, output: Any) -> Any:
-        given.append(_with_states(output, output.last_hidden_state[rows_N, places_N][None]))
+        given.append(_bare(output, output.last_hidden_state[rows_N, places_N][None]))
         return _with_states(output, output.last_hidden_state[:1, :0])
 
     trunk = trunk_of(model)
@@ -61,12 +61,18 @@ def chunk_size(model: Any) -> int:
 
 def logits_of(model: Any, states: Sequence[Any]) -> Iterator[Any]:
     """Logits `(n, V)` in chunks of the positions in `states`, one after the other."""
+    options = {"use_cache": False} if accepts(model, "use_cache") else {}
     no_token_10 = torch.zeros(1, 0, dtype=torch.long, device=device_of(model))
     states_1ND = torch.cat([output.last_hidden_state for output in states], dim=1)
     for chunk_1nD in states_1ND.split(chunk_size(model), dim=1):
-        with _answering(trunk_of(model), _with_states(states[0], chunk_1nD)):
-            logits_1nV = model(input_ids=no_token_10, use_cache=False).logits
+        with _answering(trunk_of(model), _bare(states[0], chunk_1nD)):
+            logits_1nV = model(input_ids=no_token_10, **options).logits
         yield logits_1nV[0]
+
+
+def _bare(output: Any, states_BND: torch.Tensor) -> Any:
+    """An output of the same class with nothing but states: no caches that would outlive their forward."""
+    return type(output)(last_hidden_state=states_BND)
 
 
 def _with_states(output: Any, states_BND: torch.Tensor) -> Any:

@@ -108,14 +108,14 @@ def _gradient(model: Any, rows: Sequence[Row], replacement: Sequence[int], tempe
         return embeddings[0]
 
     def lead_back(logits_NV: torch.Tensor, logps_N: torch.Tensor) -> torch.Tensor:
-        (slope,) = torch.autograd.grad(logps_N.sum(), tops[:1] or embeddings, retain_graph=True)
+        (slope,) = torch.autograd.grad(logps_N.sum(), tops[:1] or embeddings[:1], retain_graph=True)
         slopes[:] = [slope + slopes[0] if slopes else slope]
         return logps_N
 
     hook = trunk.register_forward_hook(lambda *given: tops.append(given[-1].last_hidden_state)) if trunk else None
     with torch.enable_grad(), embed.register_forward_hook(cut), hook or nullcontext():
         logps_BL, _ = _forward(model, _answers(rows), temperature, lead_back)
-        slope_BLH = torch.autograd.grad(tops[0], embeddings, slopes)[0] if tops else slopes[0]
+        slope_BLH = torch.autograd.grad(tops[0], embeddings[:1], slopes)[0] if tops else slopes[0]
     lost_BLH = embeddings[0].detach()
     if replacement:
         lost_BLH = lost_BLH - embed(_padded([_replaced(row, replacement) for row in rows]).to(lost_BLH.device))
