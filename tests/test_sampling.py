@@ -255,3 +255,23 @@ def test_rows_come_back_as_the_batch_they_were():
     assert wider["completion_ids"].tolist() == [[3, 4, 0, 0]]
     assert wider["prompt_ids"].tolist() == [[0, 0, 5, 6]]
     json.dumps(wider["advantages"].tolist())
+
+
+def test_reward_functions_of_one_name_count_both(policy, tmp_path):
+    first, second = (lambda completions, **_: [float(i % GROUP) for i in range(len(completions))]), none_differ
+    second_too = lambda completions, **_: second(completions)  # noqa: E731
+    trainer = trainer_of(policy, tmp_path, [first, second_too], max_steps=1)
+    trainer.train()
+    (counts,) = logged(trainer)
+    assert (counts["rounds"], counts["groups_without_signal"]) == (0, 0)
+    assert trainer.batch_rewards == [float(i % GROUP) + 1 for i in range(16)]
+
+
+def test_a_kl_term_stays_finite_where_rows_were_joined(policy, tmp_path):
+    """At a low temperature the policy gives its padding far less than float32 can be divided by."""
+    trainer = trainer_of(
+        policy, tmp_path, some_differ, rounds=8, max_steps=2, beta=0.1, temperature=0.1, max_completion_length=60
+    )
+    trainer.train()
+    assert all(torch.isfinite(torch.tensor(row["kl"])) for row in trainer.state.log_history if "kl" in row)
+    assert all(parameter.isfinite().all() for parameter in trainer.model.parameters())

@@ -9,6 +9,7 @@ from torch.nn.utils.rnn import pad_sequence
 Row = dict[str, torch.Tensor]
 PROMPT, COMPLETION = ("prompt_ids", "prompt_mask"), "completion_ids"
 SCALAR = "num_items_in_batch"
+REFERENCE, UNLIKELY = "ref_per_token_logps", -1e4  # a KL term is exp(reference - policy) and masked after: no overflow
 NO_LOSS = ("completion_mask", "tool_mask")
 
 
@@ -40,7 +41,7 @@ def join_rows(rows: Sequence[Row], pad_id: int, multiple: int | None, device: to
         values = [row[name] for row in rows]
         aligned = all(row[name].shape == row[COMPLETION].shape for row in rows)
         if name in PROMPT or aligned:
-            filler = pad_id if name in ("prompt_ids", COMPLETION) else 0
+            filler = pad_id if name in ("prompt_ids", COMPLETION) else UNLIKELY if name == REFERENCE else 0
             batch[name] = _pad(values, filler, "left" if name in PROMPT else "right", multiple).to(device)
         else:
             batch[name] = torch.stack(values).to(device)
@@ -55,7 +56,7 @@ def loss_tokens(row: Row) -> int:
     return int(mask_T.bool().sum())
 
 
-def _pad(values: Sequence[torch.Tensor], filler: int, side: str, multiple: int | None) -> torch.Tensor:
+def _pad(values: Sequence[torch.Tensor], filler: float, side: str, multiple: int | None) -> torch.Tensor:
     padded_BL = pad_sequence(list(values), batch_first=True, padding_value=filler, padding_side=side)
     extra = -padded_BL.shape[1] % (multiple or 1)
     return torch.nn.functional.pad(padded_BL, (extra, 0) if side == "left" else (0, extra), value=filler)

@@ -28,7 +28,7 @@ COUNTER = "num_tokens"  # TRL's metric of what was generated so far
 
 @dataclass(frozen=True)
 class Drawn:
-    """A rollout, its entries in TRL's log of completions, and the weighted sum of its rewards."""
+    """A rollout, its entries in TRL's log of completions, and the weighted sum of its rewards (NaN if none applied)."""
 
     row: Row
     log: dict[tuple[str, str], Any]
@@ -88,6 +88,8 @@ class DynamicSamplingTrainer(GRPOTrainer):
             raise TrainerError(f"args is a {type(args).__name__}; expected a DynamicSamplingConfig.")
         super().__init__(model, reward_funcs, args or DynamicSamplingConfig(), *rest, **named)
         self._prompts: Any = None  # the dataset as the loader gives it, once prompts were drawn from it
+        self._batch = (-1, 0)  # optimizer step, and which of its generation batches
+        self.batch_rewards: list[float] = []  # of the last batch, all ranks, weighted sums; NaN where none applied
         if not self.args.dynamic_sampling_rounds:
             return
         if isinstance(self.train_dataset, IterableDataset):
@@ -95,10 +97,18 @@ class DynamicSamplingTrainer(GRPOTrainer):
         if isinstance(self.processing_class, ProcessorMixin):
             raise TrainerError("the policy reads images, which dynamic sampling does not carry; expected text alone.")
 
+    def _calculate_rewards(self, *given: Any) -> torch.Tensor:
+        rewards_BF: torch.Tensor = super()._calculate_rewards(*given)
+        totals_B = (rewards_BF * self.reward_weights.to(rewards_BF.device)).nansum(1)
+        self.batch_rewards = totals_B.masked_fill(rewards_BF.isnan().all(1), math.nan).tolist()
+        return rewards_BF
+
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         if not self.model.training or not self.args.dynamic_sampling_rounds:
             output: dict[str, Any] = super()._generate_and_score_completions(inputs)
             return output
+        step, batch = self._batch
+        self._batch = (self.state.global_step, batch + 1 if step == self.state.global_step else 0)
         seen = set(gather_object([_key(row) for row in inputs]))
         return self._filled_up(super()._generate_and_score_completions(inputs), seen)
 
@@ -118,6 +128,8 @@ class DynamicSamplingTrainer(GRPOTrainer):
         kept = [group for group in groups if has_signal(group)]
         filler = [group for group in groups if not has_signal(group)][: max(0, wanted - len(kept))]
         chosen = [*kept[:wanted], *filler]
+        if filler:  # not all of it on the last ranks, which would have nothing to score
+            self._chance("order").shuffle(chosen)
         self._count(len(groups), len(kept), chosen, rounds)
         return self._joined([rollout for group in chosen for rollout in group]) if rounds else output
 
@@ -126,12 +138,10 @@ class DynamicSamplingTrainer(GRPOTrainer):
         rows = gather_object(split_rows(output))
         columns = {key: list(values)[-len(rows) :] for key, values in self._columns().items()}
         logs = {key: [None] * (len(rows) - len(values)) + values for key, values in columns.items()}
-        weights = dict(zip(self.reward_func_names, self.reward_weights.tolist(), strict=True))
-        rollouts = []
-        for i, row in enumerate(rows):
-            log = {key: values[i] for key, values in logs.items()}
-            rewards = [weight * log["rewards", name] for name, weight in weights.items()]
-            rollouts.append(Drawn(row, log, sum(reward for reward in rewards if not math.isnan(reward))))
+        rollouts = [
+            Drawn(row, {key: values[i] for key, values in logs.items()}, reward)
+            for i, (row, reward) in enumerate(zip(rows, self.batch_rewards, strict=True))
+        ]
         size = self.num_generations
         return [rollouts[i : i + size] for i in range(0, len(rollouts), size)]
 
@@ -144,16 +154,18 @@ class DynamicSamplingTrainer(GRPOTrainer):
         """Up to `count` prompts that are not in `seen`, as many as all ranks can share evenly."""
         if self._prompts is None:
             self._prompts = self._remove_unused_columns(self.train_dataset, "training")
-        within = self._step % self.args.gradient_accumulation_steps
-        draw = random.Random(f"{self.args.seed} {self.state.global_step} {within} {round_}")
         unit, size = self._unit(), len(self._prompts)
         count = -(-count // unit) * unit
-        order = draw.sample(range(size), min(size, count + len(seen)))
+        order = self._chance(f"round {round_}").sample(range(size), min(size, count + len(seen)))
         found: dict[str, dict[str, Any]] = {}
         for row in (self._prompts[i] for i in order):
             if len(found) < count and _key(row) not in seen:
                 found[_key(row)] = row
         return list(found.values())[: len(found) // unit * unit]
+
+    def _chance(self, use: str) -> random.Random:
+        """The same on every rank, and in a run that resumes."""
+        return random.Random(f"{self.args.seed} {self._batch} {use}")
 
     def _unit(self) -> int:
         """Groups whose rollouts the ranks can share evenly."""
@@ -171,6 +183,7 @@ class DynamicSamplingTrainer(GRPOTrainer):
         for key, values in self._columns().items():
             values.clear()
             values.extend(rollout.log.get(key) for rollout in rollouts)
+        self.batch_rewards = [rollout.reward for rollout in rollouts]
         share, rank = len(rollouts) // self.accelerator.num_processes, self.accelerator.process_index
         rows = [rollout.row for rollout in rollouts[rank * share : (rank + 1) * share]]
         device = self.accelerator.device
@@ -202,7 +215,7 @@ class DynamicSamplingTrainer(GRPOTrainer):
 
 def has_signal(group: Group) -> bool:
     """Whether rewards differ, and the loss reads a token of a rollout that has an advantage."""
-    differ = len({rollout.reward for rollout in group}) > 1
+    differ = len({rollout.reward for rollout in group if not math.isnan(rollout.reward)}) > 1
     return differ and any(bool(one.row["advantages"] != 0) and loss_tokens(one.row) > 0 for one in group)
 
 

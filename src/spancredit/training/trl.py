@@ -1,6 +1,5 @@
 """CreditGRPOTrainer: TRL's GRPOTrainer with per-token advantages. The loss, the sampling and the rest stay TRL's."""
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -104,17 +103,8 @@ class CreditGRPOTrainer(DynamicSamplingTrainer):
             return
         everything = gather_object(list(zip(rollouts, credits, strict=True)))
         if self.accelerator.is_main_process:
-            rewards = self._logged_rewards(len(everything))
-            self._on_credit(
-                CreditBatch(self.state.global_step, [r for r, _ in everything], rewards, [c for _, c in everything])
-            )
-
-    def _logged_rewards(self, count: int) -> list[float]:
-        """Weighted sum of the rewards of the last `count` rollouts, as TRL logged them; NaN where none applied."""
-        per_function = [list(self._logs["rewards"][name])[-count:] for name in self.reward_func_names]
-        rewards_BF = torch.tensor(per_function, dtype=torch.float32).T
-        totals_B = (rewards_BF * self.reward_weights.cpu()).nansum(1)
-        return [float(total) for total in totals_B.masked_fill(rewards_BF.isnan().all(1), math.nan)]
+            rollouts, credits = [r for r, _ in everything], [c for _, c in everything]
+            self._on_credit(CreditBatch(self.state.global_step, rollouts, self.batch_rewards, credits))
 
 
 class _TimeShare(TrainerCallback):
