@@ -17,9 +17,12 @@ from rich.console import Console
 from spancredit.commands.study import show, study
 from spancredit.errors import ConfigError, RunFolderError
 from spancredit.study.folder import StudyFolder
+from spancredit.study.page import study_page
 from spancredit.study.plan import ARMS, Run, read_plan
 from spancredit.study.results import compare
-from spancredit.study.statistics import paired, smallest_visible, steps_to
+from spancredit.study.runner import slots_for
+from spancredit.study.statistics import paired, smallest_visible, steps_to, verdicts
+from spancredit.study.terminal import verdict
 
 SETTINGS = {
     "difficulty": "easy",
@@ -87,8 +90,7 @@ def test_each_arm_takes_its_best_rate_and_all_take_the_common_one(tmp_path):
         ("uniform", 1e-4),
         ("counterfactual", 1e-4),
     }
-    failed = {run: 0.6 for run in plan.tuning if run.rate == 1e-5}
-    assert plan.choose(failed).common == 1e-5
+    assert plan.choose(dict.fromkeys(plan.tuning, 0.5)).common == 1e-5
 
 
 @pytest.mark.parametrize(
@@ -127,6 +129,10 @@ def test_an_arms_unknown_setting_is_refused_before_anything_runs(tmp_path):
     path = plan_file(tmp_path, arms={"uniform": None, "mine": {"credit_bost": 3}})
     with pytest.raises(ConfigError, match=r"arm 'mine'.*credit_boost"):
         study(path, tmp_path / "study", 1, Console(quiet=True))
+    with pytest.raises(ConfigError, match=r"arm 'mine'.*overlong_cache"):
+        study(plan_file(tmp_path, arms={"mine": {"overlong_cache": 90}}), tmp_path / "study", 1, Console(quiet=True))
+    with pytest.raises(ConfigError, match="--processes is 0"):
+        study(plan_file(tmp_path), tmp_path / "study", 0, Console(quiet=True))
     assert not (tmp_path / "study").exists()
 
 
@@ -196,12 +202,11 @@ def test_an_arm_that_fails_leaves_the_others_and_is_said_and_tried_again(tmp_pat
 def test_a_known_difference_is_shown_and_a_chance_one_is_not(tmp_path):
     better = {"uniform": [0.50, 0.52, 0.48, 0.51, 0.49, 0.5], "counterfactual": [0.55, 0.57, 0.54, 0.55, 0.54, 0.56]}
     (comparison,) = compare(finished(tmp_path, {**better, "random": [0.49, 0.54, 0.47, 0.50, 0.51, 0.49]}))
-    assert comparison.differences["counterfactual"].verdict == "above"
+    assert comparison.verdicts == {"counterfactual": "above", "random": "no difference shown"}
     assert comparison.differences["counterfactual"].p == comparison.differences["counterfactual"].least_p
-    assert comparison.differences["random"].verdict == "no difference shown"
-    assert comparison.target == pytest.approx(0.4 + 0.9 * (0.5 - 0.4))
     counterfactual = next(arm for arm in comparison.arms if arm.arm == "counterfactual")
-    assert all(steps < 10 for steps in counterfactual.steps)
+    reached = [0.9 * (uniform - 0.4) / (own - 0.4) for uniform, own in zip(*better.values(), strict=True)]
+    assert counterfactual.steps == pytest.approx([10 * share for share in reached])
     assert counterfactual.share == 0.2
 
 
@@ -210,9 +215,59 @@ def test_fewer_than_five_seeds_give_no_conclusion_and_the_terminal_says_so(tmp_p
     console = Console(width=80, record=True, quiet=False, file=open(os.devnull, "w"))  # noqa: SIM115
     show(made, {Run("inverted", 5e-5, 9): "exit status 1: gone"}, console)
     text = console.export_text()
-    assert "inverted: no conclusion; 4 seeds, fewer than 5" in text
+    assert "inverted: no conclusion, 4 pairs of seeds, fewer than 5" in text
     assert "inverted-5e-05-seed9 failed, exit status 1: gone" in text
     assert "…" not in text, "the table fits 80 columns"
+
+
+def test_a_seed_that_is_missing_is_said_and_leaves_its_pair_out(tmp_path):
+    made = finished(tmp_path, {"uniform": [0.5, 0.4, 0.6, 0.5, 0.52], "random": [0.5, 0.45, 0.6, 0.55, 0.5]})
+    (made.of(Run("uniform", 5e-5, 3)).path / "result.json").unlink()
+    (comparison,) = compare(made)
+    assert len(comparison.differences["random"].values) == 4
+    assert comparison.verdicts["random"] == "no conclusion"
+    random = next(arm for arm in comparison.arms if arm.arm == "random")
+    assert "4 pairs of seeds, fewer than 5" in verdict(comparison, random)
+    assert "1 of 5 seeds missing" in verdict(comparison, comparison.arms[0])
+    assert len(random.steps) == 3, "seed 3 has no reference, and on seed 1 the reference gains nothing"
+    plain = json.loads(json.dumps(comparison.plain()))
+    assert plain["verdicts"] == {"random": "no conclusion"}
+    assert plain["differences"]["random"]["least_p"] == 0.125
+
+
+def test_before_rates_are_chosen_there_are_no_results(tmp_path):
+    made = StudyFolder.create(tmp_path / "study", read_plan(plan_file(tmp_path, rates=[1e-5, 1e-4], tuning_seeds=[7])))
+    assert compare(made) == []
+    assert "not chosen yet" in study_page(made)
+
+
+def test_verdicts_are_corrected_for_the_number_of_arms():
+    """A p of 0.03 is shown for one arm, and not for the best of three."""
+    one = paired([0.0] * 6, [0.01, 0.03, 0.02, 0.00, 0.035, 0.00])
+    assert 0.025 < one.student_p < 0.05
+    noise = paired([0.0] * 6, [0.01, -0.01, 0.02, -0.02, 0.00, 0.005])
+    assert verdicts({"a": one}) == {"a": "above"}
+    assert verdicts({"a": one, "b": noise, "c": noise})["a"] == "no difference shown"
+    few = paired([0.0] * 4, [0.5, 0.51, 0.5, 0.49])
+    assert verdicts({"a": few, "b": None}) == {"a": "no conclusion", "b": "no conclusion"}
+
+
+def test_equal_differences_are_no_certainty():
+    five = paired([0.5] * 5, [0.502] * 5)
+    assert verdicts({"a": five}) == {"a": "no difference shown"}
+    assert smallest_visible(five.values, 5) is None
+
+
+def test_runs_share_cores_and_devices(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    assert slots_for(None, 0) == [{"OMP_NUM_THREADS": "1"}] * 8
+    assert slots_for(2, 0) == [{"OMP_NUM_THREADS": "4"}] * 2
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots_for(None, 2)] == ["2", "5"]
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots_for(3, 2)] == ["2", "5", "2"]
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert slots_for(1, 0) == [{}]
 
 
 def test_an_arm_without_a_finished_run_is_shown_empty(tmp_path):
@@ -231,7 +286,7 @@ def test_the_permutation_test_counts_every_flip_of_signs(values):
     expected = min(1.0, 2 * min((means >= values.mean() - 1e-9).mean(), (means <= values.mean() + 1e-9).mean()))
     assert difference.p == pytest.approx(expected)
     low, high = difference.student
-    assert low <= difference.mean <= high
+    assert low - 1e-9 <= difference.mean <= high + 1e-9
 
 
 def test_power_of_the_smallest_visible_difference_holds_in_simulation():

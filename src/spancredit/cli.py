@@ -1,6 +1,7 @@
 """The command line: `spancredit train | explain | study | report | bench`."""
 
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -116,7 +117,9 @@ def study(
         Path | None,
         typer.Option("--output_dir", "--output-dir", help="Its folder. Default: studies/ and the file's name."),
     ] = None,
-    processes: Annotated[int | None, typer.Option(help="Runs at a time. Default: as many as cores.")] = None,
+    processes: Annotated[
+        int | None, typer.Option(help="Runs at a time. Default: one an accelerator, else one a core.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
     """Compare arms over seeds: uniform, counterfactual, inverted and random credit, and what the file names.
@@ -133,6 +136,7 @@ def study(
     from spancredit.commands.study import study as run
 
     console = Console(stderr=as_json)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # runs end with it
     try:
         folder, outcome = run(config, output_dir, processes, console)
     except KeyboardInterrupt:

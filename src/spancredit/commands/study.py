@@ -1,23 +1,23 @@
 """`spancredit study`: arms x seeds from one YAML file, run, continued, and compared."""
 
 import json
-import os
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from spancredit.commands.train import quiet
-from spancredit.commands.train_arguments import parse
-from spancredit.errors import ConfigError
+from spancredit.commands.train import parse_checked, quiet
+from spancredit.errors import ConfigError, SpanCreditError
 from spancredit.study.folder import StudyFolder, write
 from spancredit.study.plan import Plan, Run, read_plan
 from spancredit.study.results import compare
-from spancredit.study.runner import Outcome, run_study
+from spancredit.study.runner import Outcome, run_study, slots_for
 from spancredit.study.terminal import headline, progress
 
 
@@ -30,23 +30,26 @@ def study(
         ConfigError: if the plan, or the settings of one of its arms, are not what they should be.
         RunFolderError: if the folder holds something else, or another process works on it.
     """
-    processes = processes or os.cpu_count() or 1
-    if processes < 1:
+    if processes is not None and processes < 1:
         raise ConfigError(f"--processes is {processes}; expected at least 1.")
     quiet()
     plan = read_plan(config)
-    _check(plan)
+    devices = _devices(plan)
     folder = StudyFolder.create(output_dir or Path("studies") / config.stem, plan)
     with _Display(folder, console) as display:
-        outcome = run_study(folder, processes, display.observe)
-    write(folder.path / "rates.json", json.dumps({"best": outcome.rates.best, "common": outcome.rates.common}) + "\n")
+        outcome = run_study(folder, slots_for(processes, devices), display.observe)
+    if outcome.rates is not None:
+        write(folder.path / "rates.json", json.dumps(asdict(outcome.rates)) + "\n")
     return folder, outcome
 
 
 def show(folder: StudyFolder, failed: dict[Run, str], console: Console) -> None:
     """The results so far, and what failed."""
-    for comparison in compare(folder):
+    comparisons = compare(folder)
+    for comparison in comparisons:
         console.print(headline(comparison), "")
+    if not comparisons:
+        console.print("Learning rates are not chosen yet: tuning runs are missing, so the headline has not begun.")
     for run, words in failed.items():
         console.print(Text(f"{run.name} failed, {words}", style="bold red"), soft_wrap=True)
 
@@ -59,17 +62,20 @@ def plain(folder: StudyFolder, failed: dict[Run, str]) -> dict[str, Any]:
     }
 
 
-def _check(plan: Plan) -> None:
-    """Read the settings of every arm as `spancredit train` will, before anything runs."""
+def _devices(plan: Plan) -> int:
+    """How many accelerators the runs use, if any; refuses what `spancredit train` would, before anything runs."""
+    devices = 0
     with tempfile.TemporaryDirectory() as scratch:
         for arm in plan.arms:
-            settings = plan.settings_of(Run(arm, plan.rates[0], plan.seeds[0]))
             path = Path(scratch) / "settings.yaml"
+            settings = plan.settings_of(Run(arm, plan.rates[0], plan.seeds[0]))
             path.write_text(yaml.safe_dump({**settings, "output_dir": scratch}))
             try:
-                parse(path, [])
-            except ConfigError as error:
+                _, arguments, _ = parse_checked(path, [])
+            except SpanCreditError as error:
                 raise ConfigError(f"arm {arm!r}: {str(error).replace(str(path), 'its settings')}") from error
+            devices = max(devices, 0 if arguments.use_cpu else torch.accelerator.device_count())
+    return devices
 
 
 class _Display:

@@ -32,10 +32,9 @@ def train(argv: list[str], console: Console | None = None) -> RunFolder:
     quiet()
     request = read_request(argv)
     resumed = RunFolder.reopen(request.output_dir or latest(RUNS)) if request.resume else None
-    task, arguments, model = parse(*resumed.request()) if resumed else parse(request.config, request.flags)
-    _check(arguments)
-    steps, tokens = task.held_out_steps, int(arguments.max_completion_length or 512)
-    rewards = _rewards(task, tokens)
+    asked = resumed.request() if resumed else (request.config, request.flags)
+    task, arguments, model = parse_checked(*asked)
+    steps, tokens = task.held_out_steps, _most_tokens(arguments)
     train_set, held_out = (
         list(islice(wordproblems.problems(split, arguments.seed, task.difficulty), count))
         for split, count in (("train", task.train_problems), ("held_out", task.held_out_problems))
@@ -50,7 +49,7 @@ def train(argv: list[str], console: Console | None = None) -> RunFolder:
     recorder = Recorder(folder, tokenizer, held_out, steps, tokens, task.records_per_step, console or Console())
     trainer = CreditGRPOTrainer(
         policy,
-        rewards,
+        _rewards(task, arguments),
         arguments,
         train_dataset=Dataset.from_list([problem.row() for problem in train_set]),
         processing_class=tokenizer,
@@ -81,15 +80,25 @@ def quiet() -> None:
     logging.getLogger("trl").setLevel(logging.ERROR)
 
 
-def _rewards(task: TaskArguments, max_completion_length: int) -> list[Callable[..., list[float]]]:
+def parse_checked(config: Path | None, flags: list[str]) -> tuple[TaskArguments, CreditGRPOConfig, ModelConfig]:
+    """Settings from a YAML file and flags, refused here if this command could not run with them."""
+    task, arguments, model = parse(config, flags)
+    _check(arguments)
+    if task.overlong_cache > _most_tokens(arguments):
+        most = _most_tokens(arguments)
+        raise ConfigError(f"overlong_cache is {task.overlong_cache}; expected at most max_completion_length, {most}.")
+    _peft_config(model)
+    return task, arguments, model
+
+
+def _most_tokens(arguments: CreditGRPOConfig) -> int:
+    return int(arguments.max_completion_length or 512)
+
+
+def _rewards(task: TaskArguments, arguments: CreditGRPOConfig) -> list[Callable[..., list[float]]]:
     """Exact match, and DAPO's soft overlong punishment if it is asked for."""
-    if not task.overlong_cache:
-        return [wordproblems.reward]
-    if task.overlong_cache > max_completion_length:
-        raise ConfigError(
-            f"overlong_cache is {task.overlong_cache}; expected at most max_completion_length, {max_completion_length}."
-        )
-    return [wordproblems.reward, get_soft_overlong_punishment(max_completion_length, task.overlong_cache)]
+    overlong = get_soft_overlong_punishment(_most_tokens(arguments), task.overlong_cache)
+    return [wordproblems.reward, *([overlong] if task.overlong_cache else [])]
 
 
 def _new_folder(request: Request, arguments: CreditGRPOConfig) -> RunFolder:

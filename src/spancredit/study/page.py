@@ -8,7 +8,7 @@ from spancredit.study.folder import StudyFolder
 from spancredit.study.plan import Run
 from spancredit.study.results import ArmResult, Comparison, compare
 from spancredit.study.statistics import Difference
-from spancredit.study.terminal import steps_reached, verdict
+from spancredit.study.terminal import NOTES, steps_reached, verdict
 
 Metrics = dict[str, list[Record]]
 FIGURES = {
@@ -21,6 +21,8 @@ HEADLINE = ("arm", "rate", "seeds", "accuracy (sd)", "gain", "95 % Student", "95
 def study_page(study: StudyFolder) -> str:
     """The study as one HTML page."""
     comparisons = compare(study)
+    if not comparisons:
+        return page(study.path.name, "learning rates are not chosen yet", [], {"": []})
     sections = [_headline(i, comparison) for i, comparison in enumerate(comparisons)]
     folders = {arm.arm: [study.of(run) for run in _runs(arm)] for arm in comparisons[0].arms if arm.seeds}
     metrics = {arm: [row for one in some for row in one.rows(one.metrics)] for arm, some in folders.items()}
@@ -45,10 +47,9 @@ def _headline(number: int, comparison: Comparison) -> Section:
         f"headline-{number + 1}",
         f"Held-out accuracy, {comparison.name}",
         notes=[
-            f"Gain: in points over {comparison.reference}, paired by seed. Steps: to {comparison.target:.1%}, the mean "
-            "over the runs that reach it. p: exact sign-flip permutation test, and the least that so many seeds "
-            "can give.",
-            *(f"{arm.arm}: {verdict(comparison, arm)}." for arm in comparison.arms),
+            NOTES.format(reference=comparison.reference),
+            "p: exact sign-flip permutation test, and the least that so many seeds can give",
+            *(f"{arm.arm}: {verdict(comparison, arm)}" for arm in comparison.arms),
         ],
         header=HEADLINE,
         rows=[_row(comparison, arm) for arm in comparison.arms],

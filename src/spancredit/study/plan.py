@@ -98,12 +98,12 @@ class Plan:
         return list(dict.fromkeys(runs))
 
     def choose(self, accuracies: dict[Run, float]) -> "Rates":
-        """Rates by mean accuracy on the tuning seeds; a run that failed counts as 0, and the lower rate wins a tie."""
+        """Rates by mean accuracy on the tuning seeds, all of which are done; the lower rate wins a tie."""
         if len(self.rates) == 1:
             return Rates(dict.fromkeys(self.arms, self.rates[0]), self.rates[0])
 
         def score(arms: Sequence[str], rate: float) -> float:
-            return mean(accuracies.get(Run(arm, rate, seed), 0.0) for arm in arms for seed in self.tuning_seeds)
+            return mean(accuracies[Run(arm, rate, seed)] for arm in arms for seed in self.tuning_seeds)
 
         def best(arms: Sequence[str]) -> float:
             return max(sorted(self.rates), key=lambda rate: score(arms, rate))

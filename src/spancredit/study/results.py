@@ -7,9 +7,9 @@ from typing import Any
 
 from spancredit.study.folder import StudyFolder
 from spancredit.study.plan import Run
-from spancredit.study.statistics import Difference, paired, smallest_visible, spread, steps_to
+from spancredit.study.statistics import Difference, paired, smallest_visible, spread, steps_to, verdicts
 
-REACH = 0.9  # of the way from the first accuracy to the reference's last one
+REACH = 0.9  # of what the reference gains on the same seed
 Rows = list[dict[str, Any]]
 
 
@@ -21,7 +21,8 @@ class ArmResult:
         seeds: Of the runs that are done.
         accuracies: Held-out accuracy at the end, one a seed.
         curves: The rows of held_out.jsonl, one list a seed.
-        steps: Steps to the accuracy that `Comparison.target` names; None where a run does not reach it.
+        steps: Steps to nine tenths of what the reference gains on the same seed; None where a run does not get there.
+            Only seeds on which the reference is done and gains.
         share: Credit's share of the training time, the median over the steps of all runs.
     """
 
@@ -43,31 +44,40 @@ class Comparison:
     """All arms at their best rates, or at a common one.
 
     Args:
-        target: The accuracy that steps are counted to.
+        seeds: That were planned.
         differences: To the reference over the seeds that both have; None with fewer than two.
+        verdicts: What may be said of each arm but the reference.
         visible: The smallest true difference that as many seeds show with power 0.8, by the spread of these.
     """
 
     name: str
     reference: str
-    target: float
+    seeds: tuple[int, ...]
     arms: tuple[ArmResult, ...]
     differences: dict[str, Difference | None]
+    verdicts: dict[str, str]
     visible: dict[str, float | None]
 
     def plain(self) -> dict[str, Any]:
         """As JSON knows it."""
-        return asdict(self)
+        differences = {
+            arm: None if one is None else {**asdict(one), "mean": one.mean, "least_p": one.least_p}
+            for arm, one in self.differences.items()
+        }
+        return {**asdict(self), "differences": differences}
 
 
 def compare(study: StudyFolder) -> list[Comparison]:
-    """Results of what is done so far; the common rate is left out where it is every arm's best."""
+    """Results of what is done so far: none before rates are chosen; the common rate only where it is not every best."""
     plan = study.plan
-    rates = plan.choose(study.accuracies(plan.tuning))
-    found = [_comparison("each arm at its best learning rate", study, rates.best)]
+    tuned = study.accuracies(plan.tuning)
+    if len(tuned) < len(plan.tuning):
+        return []
+    rates = plan.choose(tuned)
     common = dict.fromkeys(plan.arms, rates.common)
     if len(plan.rates) == 1:
         return [_comparison(f"learning rate {rates.common:g}", study, common)]
+    found = [_comparison("each arm at its best learning rate", study, rates.best)]
     if common != rates.best:
         found.append(_comparison(f"every arm at learning rate {rates.common:g}", study, common))
     return found
@@ -77,29 +87,23 @@ def _comparison(name: str, study: StudyFolder, rates: dict[str, float]) -> Compa
     plan = study.plan
     done = {arm: [run for seed in plan.seeds if study.done(run := Run(arm, rate, seed))] for arm, rate in rates.items()}
     curves = {run: study.of(run).rows(study.of(run).held_out) for runs in done.values() for run in runs}
-    target = _target([curves[run] for run in done[plan.reference]])
-    arms = tuple(_arm(study, arm, rates[arm], runs, curves, target) for arm, runs in done.items())
+    targets = _targets({run.seed: curves[run] for run in done[plan.reference]})
+    arms = tuple(_arm(study, arm, rates[arm], runs, curves, targets) for arm, runs in done.items())
     by_arm = {one.arm: one for one in arms}
     reference = by_arm.pop(plan.reference)
     pairs = {arm: _paired(reference, one) for arm, one in by_arm.items()}
-    visible = {
-        arm: smallest_visible(pair.values, len(pair.values)) if pair and len(set(pair.values)) > 1 else None
-        for arm, pair in pairs.items()
-    }
-    return Comparison(name, plan.reference, target, arms, pairs, visible)
+    visible = {arm: smallest_visible(one.values, len(one.values)) if one else None for arm, one in pairs.items()}
+    return Comparison(name, plan.reference, plan.seeds, arms, pairs, verdicts(pairs), visible)
 
 
-def _target(curves: Sequence[Rows]) -> float:
-    """Nine tenths of what the reference gains, in the mean over its runs; 0 where none is done."""
-    if not curves:
-        return 0.0
-    first = sum(rows[0]["accuracy"] for rows in curves) / len(curves)
-    last = sum(rows[-1]["accuracy"] for rows in curves) / len(curves)
-    return float(first + REACH * (last - first))
+def _targets(curves: dict[int, Rows]) -> dict[int, float]:
+    """For each seed on which the reference gains, the accuracy at nine tenths of the way."""
+    ends = {seed: (rows[0]["accuracy"], rows[-1]["accuracy"]) for seed, rows in curves.items()}
+    return {seed: first + REACH * (last - first) for seed, (first, last) in ends.items() if last > first}
 
 
 def _arm(
-    study: StudyFolder, arm: str, rate: float, runs: Sequence[Run], curves: dict[Run, Rows], target: float
+    study: StudyFolder, arm: str, rate: float, runs: Sequence[Run], curves: dict[Run, Rows], targets: dict[int, float]
 ) -> ArmResult:
     shares = [
         row["credit/time_share"]
@@ -113,7 +117,7 @@ def _arm(
         tuple(run.seed for run in runs),
         tuple(curves[run][-1]["accuracy"] for run in runs),
         tuple(curves[run] for run in runs),
-        tuple(steps_to(curves[run], target) for run in runs),
+        tuple(steps_to(curves[run], targets[run.seed]) for run in runs if run.seed in targets),
         median(shares) if shares else 0.0,
     )
 

@@ -5,18 +5,35 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 import psutil
 
-from spancredit.study.folder import StudyFolder, write
+from spancredit.study.folder import StudyFolder
 from spancredit.study.plan import Rates, Run
 
 POLL = 0.5  # seconds
-LOG, PID = "train.log", "pid"
+LOG = "train.log"
 LINES = 4096  # bytes of a log in which its last words are looked for
+
+
+Slot = dict[str, str]  # what a run's environment has of its own: threads, a device
+
+
+def slots_for(count: int | None, devices: int) -> list[Slot]:
+    """Places to run at: one a device where runs use devices, else one a core that this process may use.
+
+    Args:
+        count: How many; None: as many as there are devices or cores. Beyond the devices, runs share them in turn.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = count or devices or cores
+    threads = {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": str(max(1, cores // count))}
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(devices)))).split(",")
+    return [threads | ({"CUDA_VISIBLE_DEVICES": visible[i % len(visible)]} if devices else {}) for i in range(count)]
 
 
 @dataclass
@@ -26,6 +43,7 @@ class Working:
     process: subprocess.Popen[bytes]
     log: IO[bytes]
     started: float
+    slot: Slot
 
 
 @dataclass(frozen=True)
@@ -33,48 +51,54 @@ class Outcome:
     """What became of a study's runs.
 
     Args:
+        rates: Of the headline; None if tuning failed, so that none could be chosen.
         failed: For each run that ended in an error, its last words.
     """
 
-    rates: Rates
+    rates: Rates | None
     failed: dict[Run, str]
 
 
 Observer = Callable[[Sequence[Run], "dict[Run, Working]", "dict[Run, str]"], None]
 
 
-def run_study(folder: StudyFolder, processes: int, observe: Observer) -> Outcome:
+def run_study(folder: StudyFolder, slots: Sequence[Slot], observe: Observer) -> Outcome:
     """Tuning, then the headline at the rates it chose. What is done already is not done again.
 
     Args:
+        slots: One for each run that may be at work at a time.
         observe: Called now and then with the runs of the phase, those that are at work, and those that failed.
 
     Raises:
         RunFolderError: if another process works on the study.
     """
     with folder.lock():
-        failed = run_all(folder, folder.plan.tuning, processes, observe)
+        failed = run_all(folder, folder.plan.tuning, slots, observe)
+        if failed:
+            return Outcome(None, failed)
         rates = folder.plan.choose(folder.accuracies(folder.plan.tuning))
-        failed |= run_all(folder, folder.plan.headline(rates), processes, observe)
-        return Outcome(rates, failed)
+        return Outcome(rates, run_all(folder, folder.plan.headline(rates), slots, observe))
 
 
-def run_all(folder: StudyFolder, runs: Sequence[Run], processes: int, observe: Observer) -> dict[Run, str]:
-    """Work on runs in their order; the last words of those that failed. Processes end with this one."""
+def run_all(folder: StudyFolder, runs: Sequence[Run], slots: Sequence[Slot], observe: Observer) -> dict[Run, str]:
+    """Work on runs in their order; the last words of those that failed. Their processes end with this one."""
     waiting = [run for run in runs if not folder.done(run)]
+    free = list(slots)
     working: dict[Run, Working] = {}
     failed: dict[Run, str] = {}
     try:
         while waiting or working:
-            while waiting and len(working) < processes:
+            while waiting and free:
                 run = waiting.pop(0)
-                working[run] = _start(folder, run, processes)
+                _end_orphans(folder.of(run).path)
+                working[run] = _start(folder, run, free.pop(0))
             observe(runs, working, failed)
             time.sleep(POLL)
             for run, work in list(working.items()):
                 if work.process.poll() is None:
                     continue
                 del working[run]
+                free.append(work.slot)
                 work.log.close()
                 if work.process.returncode:
                     failed[run] = _last_words(folder.of(run).path / LOG, work.process.returncode)
@@ -90,33 +114,23 @@ def run_all(folder: StudyFolder, runs: Sequence[Run], processes: int, observe: O
     return failed
 
 
-def _start(folder: StudyFolder, run: Run, processes: int) -> Working:
+def _start(folder: StudyFolder, run: Run, slot: Slot) -> Working:
     """A run from its beginning, or from its last checkpoint."""
     place = folder.prepare(run).path
-    _end_orphan(place)
-    begun = (place / "run.json").exists()
-    flags = ["--resume"] if begun else ["--config", str(place / "settings.yaml")]
+    flags = ["--resume"] if (place / "run.json").exists() else ["--config", str(place / "settings.yaml")]
     command = [sys.executable, "-m", "spancredit", "train", *flags, "--output_dir", str(place)]
-    threads = str(max(1, (os.cpu_count() or 1) // processes))
     log = (place / LOG).open("ab")
-    process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={"OMP_NUM_THREADS": threads, **os.environ}
-    )
-    write(place / PID, f"{process.pid}\n")
-    return Working(process, log, time.monotonic())
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **slot})
+    return Working(process, log, time.monotonic(), slot)
 
 
-def _end_orphan(place: Path) -> None:
-    """End the process that still works on a run because the study that started it was killed."""
-    if not (place / PID).exists():
-        return
-    try:
-        process = psutil.Process(int((place / PID).read_text()))
-        if str(place) in process.cmdline():
-            process.kill()
-            process.wait()
-    except psutil.NoSuchProcess:
-        pass
+def _end_orphans(place: Path) -> None:
+    """End what still works on a run because the study that started it was killed."""
+    for process in psutil.process_iter(["cmdline"]):
+        if str(place) in (process.info["cmdline"] or ()):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+                process.wait()
 
 
 def _last_words(log: Path, status: int) -> str:

@@ -1,6 +1,6 @@
 """What paired runs say: differences with intervals, an exact permutation test, and steps to reach an accuracy."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, stdev
 from typing import Any
@@ -11,6 +11,8 @@ from scipy import stats
 FEWEST = 5  # seeds below which no conclusion is drawn
 RESAMPLES = 9999
 FLIPS = 2**16  # the test is exact up to 16 seeds
+LEVEL = 0.05
+SAME = 1e-9  # differences that rounding alone tells apart
 
 
 @dataclass(frozen=True)
@@ -21,12 +23,14 @@ class Difference:
         values: One a seed.
         bootstrap: 95 % percentile interval of the mean over resampled seeds; too narrow for few seeds.
         student: 95 % interval by Student's t.
+        student_p: Of the two-sided t-test.
         p: Of the exact two-sided sign-flip permutation test; its least value is 2 / 2**n.
     """
 
     values: tuple[float, ...]
     bootstrap: tuple[float, float]
     student: tuple[float, float]
+    student_p: float
     p: float
 
     @property
@@ -37,19 +41,9 @@ class Difference:
     def least_p(self) -> float:
         return float(2.0 ** (1 - len(self.values)))
 
-    @property
-    def verdict(self) -> str:
-        """What may be said."""
-        low, high = self.student
-        if len(self.values) < FEWEST:
-            return "no conclusion"
-        if low > 0 or high < 0:
-            return "above" if low > 0 else "below"
-        return "no difference shown"
-
 
 def paired(reference: Sequence[float], other: Sequence[float]) -> Difference:
-    """Compare two arms on the same seeds.
+    """Compare two arms on the same seeds. Where all differ by the same, there is no spread for a t-test to judge by.
 
     Raises:
         ValueError: if they have not the same number of seeds, at least two.
@@ -57,18 +51,31 @@ def paired(reference: Sequence[float], other: Sequence[float]) -> Difference:
     if len(reference) != len(other) or len(other) < 2:
         raise ValueError(f"{len(reference)} and {len(other)} seeds cannot be paired; expected as many, at least 2.")
     values = np.asarray(other) - np.asarray(reference)
-    if np.ptp(values) == 0:  # every resample is the same
-        constant = float(values[0])
-        spread = (constant, constant)
-        return Difference(tuple(values.tolist()), spread, spread, _permutation(values))
+    p = _permutation(values)
+    if np.ptp(values) < SAME:
+        constant = (float(values.mean()), float(values.mean()))
+        return Difference(tuple(values.tolist()), constant, constant, p, p)
     bootstrap = stats.bootstrap((values,), np.mean, n_resamples=RESAMPLES, method="percentile", rng=0)
-    student = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    test = stats.ttest_1samp(values, 0)
+    student = test.confidence_interval(0.95)
     return Difference(
         tuple(values.tolist()),
         (float(bootstrap.confidence_interval.low), float(bootstrap.confidence_interval.high)),
         (float(student.low), float(student.high)),
-        _permutation(values),
+        float(test.pvalue),
+        p,
     )
+
+
+def verdicts(differences: Mapping[str, Difference | None]) -> dict[str, str]:
+    """What may be said of each arm: `above` or `below` at 5 % by t-tests that Holm corrects for the number of arms."""
+    found = dict.fromkeys(differences, "no conclusion")
+    enough = {arm: one for arm, one in differences.items() if one is not None and len(one.values) >= FEWEST}
+    shown = True
+    for rank, (arm, one) in enumerate(sorted(enough.items(), key=lambda pair: pair[1].student_p)):
+        shown = shown and one.student_p * (len(enough) - rank) <= LEVEL
+        found[arm] = ("above" if one.mean > 0 else "below") if shown else "no difference shown"
+    return found
 
 
 def _permutation(values: np.ndarray) -> float:
@@ -81,9 +88,12 @@ def spread(values: Sequence[float]) -> tuple[float, float]:
     return mean(values), stdev(values) if len(values) > 1 else 0.0
 
 
-def smallest_visible(values: Sequence[float], count: int, power: float = 0.8) -> float:
-    """The true mean difference that a t-test at 5 % on `count` seeds sees with this power, given how these differ."""
+def smallest_visible(values: Sequence[float], count: int, power: float = 0.8) -> float | None:
+    """The true mean difference that a t-test at 5 % on `count` seeds sees with this power, given how these differ; None
+    where they do not."""
     deviation = stdev(values)
+    if deviation < SAME:
+        return None
     freedom = count - 1
     critical = stats.t.ppf(0.975, freedom)
     grid = np.linspace(0, 20, 4001)
