@@ -1,4 +1,4 @@
-"""Does a signal find the step that went wrong, and what does it leave on filler? The figures of docs/faults.md.
+"""Does a signal find the step that went wrong, and what does it leave on filler? To be run before seeds are spent on one.
 
     python benchmarks/faults.py [--problems N] [--seed S] [--out FILE]
 
@@ -111,9 +111,8 @@ def main() -> None:
     right = sum(sample.right for sample in samples)
     facts = {"kept": len(samples), "right": right, "seconds": round(time.process_time() - started), **vars(given)}
     given.out.write_text(json.dumps({"run": facts | {"out": str(given.out)}, "signals": tables}, indent=1) + "\n")
-    print(
-        f"{len(samples)} completions, {right} right, {tables['random']['faults']['count']} with one wrong equation or more"
-    )
+    count = tables["random"]["faults"]["count"]
+    print(f"{len(samples)} completions, {right} right; {count} wrong ones with right and wrong equations")
     print(f"{'signal':32} {'equations':>10} {'spans':>8}   " + " ".join(f"{role[:11]:>11}" for role in ROLES))
     for name, table in tables.items():
         roles = " ".join(f"{table['roles'].get(role, float('nan')):11.2f}" for role in ROLES)
