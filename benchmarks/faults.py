@@ -1,4 +1,6 @@
-"""Does a signal find the step that went wrong, and what does it leave on filler? To be run before seeds are spent on one.
+"""Does a signal find the step that went wrong, and what does it leave on filler?
+
+To be run before seeds are spent on a signal:
 
     python benchmarks/faults.py [--problems N] [--seed S] [--out FILE]
 

@@ -155,7 +155,7 @@ def main() -> None:
     parser.add_argument("--model", help="a folder or name for the GSM8K job; default: the bundled policy")
     parser.add_argument("--gsm8k", type=Path, help="JSON lines with `question` and `answer`; without it no GSM8K job")
     parser.add_argument("--minutes", type=float, help="most time for all jobs; default: 8 on cuda, no limit on cpu")
-    parser.add_argument("--only", nargs="+", choices=TITLES, help="these jobs alone")
+    parser.add_argument("--only", nargs="+", choices=TITLES, help="these jobs alone; the others keep their results")
     parser.add_argument("--quick", action="store_true", help="small sizes, one round: to see that everything works")
     parser.add_argument("--folder", type=Path, default=HERE, help="where results are written; default: here")
     given = parser.parse_args()
@@ -163,19 +163,26 @@ def main() -> None:
         parser.error(f"--gsm8k is {given.gsm8k}; expected a file")
     minutes = given.minutes or (CUDA_MINUTES if given.device == "cuda" else None)
     started = time.monotonic()
-    results: list[dict[str, Any]] = []
-    saved = {"device": given.device, "command": "python benchmarks/run.py " + shlex.join(_named(sys.argv[1:]))}
+    file = given.folder / f"results-{given.device}.json"
+    earlier = json.loads(file.read_text()) if given.only and file.exists() else {"results": [], "seconds": 0.0}
+    results: list[dict[str, Any]] = [entry for entry in earlier["results"] if entry["name"] not in given.only]
+    command = "python benchmarks/run.py " + shlex.join(_named(sys.argv[1:]))
+    if "command" in earlier:
+        command = f"{earlier['command']}, then {command}"
+    saved = {"device": given.device, "command": command}
     for job in jobs(given.device, given.model, given.gsm8k, given.quick):
         if given.only and job.name not in given.only:
             continue
         left = None if minutes is None else minutes * 60 - (time.monotonic() - started)
         found = {"missing": "no time was left"} if left is not None and left < 1 else run(job, left)
         results.append({"name": job.name, "command": job.command, **found})
+        results.sort(key=lambda entry: list(TITLES).index(entry["name"]))
         elapsed = time.monotonic() - started
         print(f"{elapsed:6.0f} s  {job.name}: {found.get('missing', 'measured')}", flush=True)
         given.folder.mkdir(parents=True, exist_ok=True)
-        file = given.folder / f"results-{given.device}.json"
-        file.write_text(json.dumps({**saved, "seconds": elapsed, "results": results}, indent=1) + "\n")
+        file.write_text(
+            json.dumps({**saved, "seconds": earlier["seconds"] + elapsed, "results": results}, indent=1) + "\n"
+        )
         plot(results, given.folder / f"growth-{given.device}.svg")
         (given.folder / "RESULTS.md").write_text(render(given.folder))
 
