@@ -8,10 +8,10 @@ from itertools import islice
 import pytest
 import torch
 from datasets import Dataset, IterableDataset
+from toy_models import TRAINER
 from trl import GRPOConfig, GRPOTrainer
 
 from spancredit.errors import TrainerError
-from spancredit.models import load_policy
 from spancredit.tasks.wordproblems import problems
 from spancredit.training.rows import join_rows, split_rows
 from spancredit.training.sampling import DynamicSamplingConfig, DynamicSamplingTrainer
@@ -21,11 +21,6 @@ ROWS = Dataset.from_list([{**problem.row(), "number": i} for i, problem in enume
 GROUP = 4
 
 
-@pytest.fixture(scope="module")
-def policy():
-    return load_policy("bundled")
-
-
 def settings(tmp_path, **changes):
     defaults = dict(
         output_dir=str(tmp_path),
@@ -33,16 +28,8 @@ def settings(tmp_path, **changes):
         per_device_train_batch_size=16,
         num_generations=GROUP,
         max_completion_length=24,
-        learning_rate=1e-3,
-        bf16=False,
-        gradient_checkpointing=False,
-        use_cpu=True,
-        report_to="none",
-        save_strategy="no",
-        logging_steps=1,
-        disable_tqdm=True,
     )
-    return defaults | changes
+    return TRAINER | defaults | changes
 
 
 def some_differ(completions, number, **_):

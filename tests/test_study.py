@@ -238,7 +238,7 @@ def test_a_seed_that_is_missing_is_said_and_leaves_its_pair_out(tmp_path):
 def test_before_rates_are_chosen_there_are_no_results(tmp_path):
     made = StudyFolder.create(tmp_path / "study", read_plan(plan_file(tmp_path, rates=[1e-5, 1e-4], tuning_seeds=[7])))
     assert compare(made) == []
-    assert "not chosen yet" in study_page(made)
+    assert "not chosen yet" in study_page(made, compare(made))
 
 
 def test_verdicts_are_corrected_for_the_number_of_arms():

@@ -6,21 +6,16 @@ from itertools import islice
 import pytest
 import torch
 from datasets import Dataset
+from toy_models import TRAINER
 from trl import GRPOConfig, GRPOTrainer
 
 import spancredit as sc
 from spancredit.counterfactual.scorers import SCORERS
-from spancredit.models import load_policy
 from spancredit.tasks.wordproblems import problems
 from spancredit.training import trl as adapter
 from spancredit.training.trl import CreditGRPOConfig, CreditGRPOTrainer
 
 ROWS = Dataset.from_list([problem.row() for problem in islice(problems("train", 0, "easy"), 64)])
-
-
-@pytest.fixture(scope="module")
-def policy():
-    return load_policy("bundled")
 
 
 def settings(tmp_path, **changes):
@@ -30,17 +25,9 @@ def settings(tmp_path, **changes):
         per_device_train_batch_size=8,
         num_generations=4,
         max_completion_length=48,
-        learning_rate=1e-3,
-        bf16=False,
-        gradient_checkpointing=False,
-        use_cpu=True,
-        report_to="none",
-        save_strategy="no",
-        logging_steps=1,
-        disable_tqdm=True,
         temperature=1.2,
     )
-    return defaults | changes
+    return TRAINER | defaults | changes
 
 
 def mixed_reward(completions, **_):

@@ -36,6 +36,17 @@ MODELS = [
 TOKENS = ["<pad>", "<eos>", "<unk>", *string.ascii_lowercase, *string.digits, *" .,+-*/=#:?\n"]
 INDEX = {token: i for i, token in enumerate(TOKENS)}
 
+TRAINER = {  # settings of a trainer that leaves nothing behind
+    "learning_rate": 1e-3,
+    "bf16": False,
+    "gradient_checkpointing": False,
+    "use_cpu": True,
+    "report_to": "none",
+    "save_strategy": "no",
+    "logging_steps": 1,
+    "disable_tqdm": True,
+}
+
 
 class ToyLM(nn.Module):
     """Logits at position t: the sum of `table[id_j]` over the attended tokens j <= t."""

@@ -7,6 +7,7 @@ from spancredit.report.runfolder import RunFolder
 from spancredit.report.runpage import run_page
 from spancredit.study.folder import StudyFolder, write
 from spancredit.study.page import save_figures, study_page
+from spancredit.study.results import compare
 
 
 def report(folder: Path, out: Path | None) -> Path:
@@ -20,8 +21,9 @@ def report(folder: Path, out: Path | None) -> Path:
         raise RunFolderError(f"--out is {path}; expected a file in a folder that exists.")
     if (folder / "study.yaml").is_file():
         study = StudyFolder.open(folder)
-        save_figures(study)
-        write(path, study_page(study))
+        comparisons = compare(study)
+        save_figures(study, comparisons)
+        write(path, study_page(study, comparisons))
     elif (folder / "run.json").is_file():
         write(path, run_page(RunFolder.reopen(folder)))
     else:

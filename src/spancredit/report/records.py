@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,12 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
 def drop_keys(metrics: list[dict[str, Any]]) -> list[str]:
     """The metrics that hold a mean drop, one for each kind of span that was scored."""
     return sorted({key for row in metrics for key in row if key.startswith("credit/drop/")})
+
+
+def mean_of(metrics: Sequence[dict[str, Any]], key: str) -> float | None:
+    """Of the rows that have this metric; None if none has."""
+    values = [row[key] for row in metrics if row.get(key) is not None]
+    return sum(values) / len(values) if values else None
 
 
 def keep_until(path: Path, step: int) -> None:

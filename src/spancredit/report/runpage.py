@@ -6,7 +6,7 @@ from typing import Any
 
 from spancredit.report.figures import learning_curve, svg
 from spancredit.report.html import Picture, Section, page
-from spancredit.report.records import drop_keys
+from spancredit.report.records import drop_keys, mean_of
 from spancredit.report.runfolder import RunFolder
 
 Rows = Sequence[dict[str, Any]]
@@ -50,11 +50,6 @@ def kind_rows(metrics: Rows) -> list[tuple[str, str, str]]:
         drop, share = mean_of(metrics, key), mean_of(metrics, f"credit/weight_share/{kind}")
         rows.append((kind, "" if drop is None else f"{drop:+.2f}", "" if share is None else f"{share:.0%}"))
     return rows
-
-
-def mean_of(metrics: Rows, key: str) -> float | None:
-    values = [row[key] for row in metrics if row.get(key) is not None]
-    return sum(values) / len(values) if values else None
 
 
 def costs(metrics: Rows) -> dict[str, str]:

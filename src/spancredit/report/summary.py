@@ -4,7 +4,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from spancredit.report.records import drop_keys
+from spancredit.report.records import drop_keys, mean_of
 from spancredit.report.runfolder import RunFolder
 from spancredit.report.terminal import coloured, legend
 
@@ -19,12 +19,10 @@ def summary(folder: RunFolder) -> RenderableType:
         table.add_row("held-out accuracy after", held_out[-1]["text"])
     for key in drop_keys(metrics):
         kind = key.rpartition("/")[2]
-        drops = [row[key] for row in metrics if row.get(key) is not None]
-        shares = [row[name] for row in metrics if row.get(name := f"credit/weight_share/{kind}") is not None]
+        drop, share = mean_of(metrics, key) or 0.0, mean_of(metrics, f"credit/weight_share/{kind}") or 0.0
         table.add_row(
             f"credit of {kind} spans",
-            f"masking one costs the answer {sum(drops) / len(drops):.2f} nats on average; "
-            f"{sum(shares) / max(len(shares), 1):.0%} of the weight",
+            f"masking one costs the answer {drop:.2f} nats on average; {share:.0%} of the weight",
         )
     table.add_row("run folder", str(folder.path))
     parts: list[RenderableType] = [Text(), table]

@@ -1,14 +1,16 @@
 """The page of a study, and its pictures as files."""
 
+from collections.abc import Sequence
+
 from spancredit.report.figures import save, svg
 from spancredit.report.html import Picture, Record, Section, page
 from spancredit.report.runpage import COSTS, KINDS, costs, kind_rows
 from spancredit.study.figures import accuracies, learning_curves
 from spancredit.study.folder import StudyFolder
 from spancredit.study.plan import Run
-from spancredit.study.results import ArmResult, Comparison, compare
+from spancredit.study.results import ArmResult, Comparison
 from spancredit.study.statistics import Difference
-from spancredit.study.terminal import NOTES, steps_reached, verdict
+from spancredit.study.terminal import NOTES, accuracy, points, steps_reached, verdict
 
 Metrics = dict[str, list[Record]]
 FIGURES = {
@@ -18,9 +20,8 @@ FIGURES = {
 HEADLINE = ("arm", "rate", "seeds", "accuracy (sd)", "gain", "95 % Student", "95 % bootstrap", "p (least)", "steps")
 
 
-def study_page(study: StudyFolder) -> str:
+def study_page(study: StudyFolder, comparisons: Sequence[Comparison]) -> str:
     """The study as one HTML page."""
-    comparisons = compare(study)
     if not comparisons:
         return page(study.path.name, "learning rates are not chosen yet", [], {"": []})
     sections = [_headline(i, comparison) for i, comparison in enumerate(comparisons)]
@@ -32,14 +33,15 @@ def study_page(study: StudyFolder) -> str:
     return page(study.path.name, facts, sections, {arm: some for arm, some in records.items() if some} or {"": []})
 
 
-def save_figures(study: StudyFolder) -> None:
+def save_figures(study: StudyFolder, comparisons: Sequence[Comparison]) -> None:
     """The pictures as SVG and PNG, in `figures/`."""
     folder = study.path / "figures"
     folder.mkdir(exist_ok=True)
-    for i, comparison in enumerate(compare(study)):
+    for i, comparison in enumerate(comparisons):
         for name, (draw, _) in FIGURES.items():
+            figure = draw(comparison)
             for ending in ("svg", "png"):
-                save(draw(comparison), folder / f"{name}{f'-{i + 1}' if i else ''}.{ending}")
+                save(figure, folder / f"{name}{f'-{i + 1}' if i else ''}.{ending}")
 
 
 def _headline(number: int, comparison: Comparison) -> Section:
@@ -60,16 +62,14 @@ def _headline(number: int, comparison: Comparison) -> Section:
 def _row(comparison: Comparison, arm: ArmResult) -> list[str]:
     if not arm.seeds:
         return [arm.arm, f"{arm.rate:g}", "0", *[""] * (len(HEADLINE) - 3)]
-    middle, deviation = arm.spread
     against = _against(comparison.differences.get(arm.arm))
-    accuracy = f"{middle:.1%} ({100 * deviation:.1f})"
-    return [arm.arm, f"{arm.rate:g}", str(len(arm.seeds)), accuracy, *against, steps_reached(arm)]
+    return [arm.arm, f"{arm.rate:g}", str(len(arm.seeds)), accuracy(arm), *against, steps_reached(arm)]
 
 
 def _against(difference: Difference | None) -> list[str]:
     if difference is None:
         return [""] * 4
-    intervals = [f"{100 * low:+.1f} to {100 * high:+.1f}" for low, high in (difference.student, difference.bootstrap)]
+    intervals = [points(difference.student), points(difference.bootstrap)]
     return [f"{100 * difference.mean:+.1f}", *intervals, f"{difference.p:.3f} ({difference.least_p:.3f})"]
 
 

@@ -6,7 +6,6 @@ headline   every arm at its best rate and at the common one, on the seeds of the
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -114,7 +113,7 @@ class Plan:
         """What `spancredit train` is given."""
         return {**self.settings, **self.arms[run.arm], "learning_rate": run.rate, "seed": run.seed}
 
-    @cached_property
+    @property
     def text(self) -> str:
         """The plan as YAML, with everything written out."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}

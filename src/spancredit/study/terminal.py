@@ -35,9 +35,9 @@ def _cell(
         return ""
     if run in failed:
         return "[red]failed[/red]"
-    accuracy = study.accuracy(run)
-    if accuracy is not None:
-        return f"{accuracy:.1%}"
+    reached = study.accuracy(run)
+    if reached is not None:
+        return f"{reached:.1%}"
     if run not in working:
         return "[dim]waiting[/dim]"
     rows = study.of(run).rows(study.of(run).metrics)
@@ -71,13 +71,21 @@ def headline(comparison: Comparison) -> Group:
 def _row(arm: ArmResult, difference: Difference | None) -> list[str]:
     if not arm.seeds:
         return [arm.arm, f"{arm.rate:g}", *["-"] * (len(COLUMNS) - 2)]
-    middle, deviation = arm.spread
     against = ["-"] * 3
     if difference is not None:
-        low, high = difference.student
-        against = [f"{100 * difference.mean:+.1f}", f"{100 * low:+.1f} to {100 * high:+.1f}", f"{difference.p:.3f}"]
-    accuracy = f"{middle:.1%} ({100 * deviation:.1f})"
-    return [arm.arm, f"{arm.rate:g}", accuracy, *against, steps_reached(arm), f"{arm.share:.0%}"]
+        against = [f"{100 * difference.mean:+.1f}", points(difference.student), f"{difference.p:.3f}"]
+    return [arm.arm, f"{arm.rate:g}", accuracy(arm), *against, steps_reached(arm), f"{arm.share:.0%}"]
+
+
+def accuracy(arm: ArmResult) -> str:
+    """Mean over the seeds, and the standard deviation in points."""
+    middle, deviation = arm.spread
+    return f"{middle:.1%} ({100 * deviation:.1f})"
+
+
+def points(interval: tuple[float, float]) -> str:
+    low, high = interval
+    return f"{100 * low:+.1f} to {100 * high:+.1f}"
 
 
 def steps_reached(arm: ArmResult) -> str:

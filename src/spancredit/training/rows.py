@@ -10,7 +10,6 @@ Row = dict[str, torch.Tensor]
 PROMPT, COMPLETION = ("prompt_ids", "prompt_mask"), "completion_ids"
 SCALAR = "num_items_in_batch"
 REFERENCE, UNLIKELY = "ref_per_token_logps", -1e4  # a KL term is exp(reference - policy) and masked after: no overflow
-NO_LOSS = ("completion_mask", "tool_mask")
 
 
 def split_rows(batch: dict[str, Any]) -> list[Row]:
@@ -50,10 +49,7 @@ def join_rows(rows: Sequence[Row], pad_id: int, multiple: int | None, device: to
 
 def loss_tokens(row: Row) -> int:
     """Tokens of the completion that the loss reads."""
-    mask_T = row["completion_mask"]
-    for name in NO_LOSS:
-        mask_T = mask_T * row.get(name, mask_T)
-    return int(mask_T.bool().sum())
+    return int((row["completion_mask"] * row.get("tool_mask", 1)).bool().sum())
 
 
 def _pad(values: Sequence[torch.Tensor], filler: float, side: str, multiple: int | None) -> torch.Tensor:

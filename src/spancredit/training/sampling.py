@@ -115,22 +115,22 @@ class DynamicSamplingTrainer(GRPOTrainer):
     def _filled_up(self, output: dict[str, Any], seen: set[str]) -> dict[str, Any]:
         """The batch with what has no signal replaced, as far as the rounds go."""
         before = {name: len(values) for name, values in self._metrics["train"].items()}
-        groups = self._groups(output)
-        wanted, rounds = len(groups), 0
-        while sum(map(has_signal, groups)) < wanted and rounds < self.args.dynamic_sampling_rounds:
-            prompts = self._fresh(_round_size(groups, wanted), rounds, seen)
+        kept, rest = _by_signal(self._groups(output))
+        wanted, rounds = len(kept) + len(rest), 0
+        while len(kept) < wanted and rounds < self.args.dynamic_sampling_rounds:
+            prompts = self._fresh(_round_size(len(kept), len(kept) + len(rest), wanted), rounds, seen)
             if not prompts:
                 break
             rounds += 1
             seen |= {_key(row) for row in prompts}
-            groups += self._groups(super()._generate_and_score_completions(self._local(prompts)))
+            more, others = _by_signal(self._groups(super()._generate_and_score_completions(self._local(prompts))))
+            kept, rest = kept + more, rest + others
         self._forget_metrics(before)
-        kept = [group for group in groups if has_signal(group)]
-        filler = [group for group in groups if not has_signal(group)][: max(0, wanted - len(kept))]
+        filler = rest[: max(0, wanted - len(kept))]
         chosen = [*kept[:wanted], *filler]
         if filler:  # not all of it on the last ranks, which would have nothing to score
             self._chance("order").shuffle(chosen)
-        self._count(len(groups), len(kept), chosen, rounds)
+        self._count(len(kept), len(rest), len(filler), chosen, rounds)
         return self._joined([rollout for group in chosen for rollout in group]) if rounds else output
 
     def _groups(self, output: dict[str, Any]) -> list[Group]:
@@ -174,7 +174,10 @@ class DynamicSamplingTrainer(GRPOTrainer):
 
     def _local(self, prompts: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """This rank's share of a draw, every prompt once for each completion."""
-        rows = [dict(row) for row in prompts for _ in range(self.num_generations)]
+        return self._own([dict(row) for row in prompts for _ in range(self.num_generations)])
+
+    def _own(self, rows: list[Any]) -> list[Any]:
+        """This rank's share of what all ranks have."""
         share, rank = len(rows) // self.accelerator.num_processes, self.accelerator.process_index
         return rows[rank * share : (rank + 1) * share]
 
@@ -184,8 +187,7 @@ class DynamicSamplingTrainer(GRPOTrainer):
             values.clear()
             values.extend(rollout.log.get(key) for rollout in rollouts)
         self.batch_rewards = [rollout.reward for rollout in rollouts]
-        share, rank = len(rollouts) // self.accelerator.num_processes, self.accelerator.process_index
-        rows = [rollout.row for rollout in rollouts[rank * share : (rank + 1) * share]]
+        rows = [rollout.row for rollout in self._own(rollouts)]
         device = self.accelerator.device
         batch = join_rows(rows, self._tokenizer.pad_token_id, self.pad_to_multiple_of, device)
         return {**batch, SCALAR: torch.tensor(sum(loss_tokens(rollout.row) for rollout in rollouts), device=device)}
@@ -198,15 +200,14 @@ class DynamicSamplingTrainer(GRPOTrainer):
             if not metrics[name]:
                 del metrics[name]
 
-    def _count(self, drawn: int, kept: int, chosen: list[Group], rounds: int) -> None:
-        used = sum(map(has_signal, chosen))
+    def _count(self, kept: int, rest: int, filler: int, chosen: list[Group], rounds: int) -> None:
         rollouts = [rollout for group in chosen for rollout in group]
         counts = {
             "rounds": rounds,
-            "groups_drawn": drawn,
-            "groups_without_signal": drawn - kept,
-            "groups_beyond_the_batch": kept - used,
-            "groups_filled_up": len(chosen) - used,
+            "groups_drawn": kept + rest,
+            "groups_without_signal": rest,
+            "groups_beyond_the_batch": kept + filler - len(chosen),
+            "groups_filled_up": filler,
             "share_with_advantage": sum(bool(one.row["advantages"] != 0) for one in rollouts) / len(rollouts),
         }
         for name, value in counts.items():
@@ -219,10 +220,15 @@ def has_signal(group: Group) -> bool:
     return differ and any(bool(one.row["advantages"] != 0) and loss_tokens(one.row) > 0 for one in group)
 
 
-def _round_size(groups: Sequence[Group], wanted: int) -> int:
+def _by_signal(groups: Sequence[Group]) -> tuple[list[Group], list[Group]]:
+    """Those that have a signal, and those that have none."""
+    found = [(group, has_signal(group)) for group in groups]
+    return [group for group, has in found if has], [group for group, has in found if not has]
+
+
+def _round_size(kept: int, drawn: int, wanted: int) -> int:
     """Groups to draw so that as many as are missing can be expected to carry a signal, at most a batch of them."""
-    kept = sum(map(has_signal, groups))
-    return min(wanted, math.ceil((wanted - kept) * len(groups) / max(1, kept)))
+    return min(wanted, math.ceil((wanted - kept) * drawn / max(1, kept)))
 
 
 def _key(row: dict[str, Any]) -> str:
