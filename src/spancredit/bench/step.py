@@ -12,7 +12,6 @@ Generation takes longer than predicted where it is bound by reading the weights,
 """
 
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from statistics import mean, median
@@ -31,7 +30,6 @@ from spancredit.errors import ConfigError
 from spancredit.training.trl import CreditBatch, CreditGRPOConfig, CreditGRPOTrainer
 
 BACKWARD = 2  # forwards that a backward costs
-GENERATION = "generation_seconds"
 WARM_UP = 1  # steps before those that are reported
 CHECKED, LEAST_SPANS = 16, 3  # rollouts whose drops under a budget are held to exact ones, and their spans
 
@@ -50,16 +48,6 @@ class StepWork:
     def training(self) -> int:
         """Loss and backward."""
         return (1 + BACKWARD) * self.policy
-
-
-class _TimedTrainer(CreditGRPOTrainer):
-    """Logs the seconds of generation too, which TRL does not."""
-
-    def _generate(self, *args: Any, **named: Any) -> Any:
-        started = time.perf_counter()
-        output = super()._generate(*args, **named)
-        self._metrics["train"][GENERATION].append(time.perf_counter() - started)
-        return output
 
 
 def bench_step(
@@ -89,7 +77,7 @@ def bench_step(
     with tempfile.TemporaryDirectory() as folder:
         arguments = _arguments(source, folder, steps + WARM_UP, batch, generations)
         prefixed = {f"credit_{name}": value for name, value in credit.items()}
-        trainer = _TimedTrainer(
+        trainer = CreditGRPOTrainer(
             job.model,
             job.reward,
             CreditGRPOConfig(**{**arguments, **job.settings, **prefixed}),
@@ -184,7 +172,7 @@ def _length(batches: list[CreditBatch]) -> float:
 
 
 def _row(log: dict[str, float], work: StepWork) -> dict[str, float]:
-    step, credit, generation = log["step_time"], log["credit/seconds"], log[GENERATION]
+    step, credit, generation = log["step_time"], log["credit/seconds"], log["generation/seconds"]
     pace = credit / work.credit if work.credit else 0.0  # seconds for a multiply-add
     whole = work.policy + work.training
     return {

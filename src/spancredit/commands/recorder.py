@@ -10,7 +10,7 @@ from spancredit.report.figures import learning_curve, save
 from spancredit.report.progress import RunProgress
 from spancredit.report.records import append_lines, make_record
 from spancredit.report.runfolder import RunFolder
-from spancredit.tasks.evaluate import greedy_accuracy
+from spancredit.tasks.evaluate import greedy_accuracy, sampled_accuracy
 from spancredit.tasks.wordproblems import Problem
 from spancredit.training.trl import CreditBatch
 
@@ -21,6 +21,7 @@ class Recorder(TrainerCallback):
     Args:
         held_out: Problems that accuracy is measured on before, after, and every `held_out_steps` optimizer steps.
         max_new_tokens: Tokens that held-out decoding may take, as many as training allows.
+        sampled: Whether they are answered by sampling as well, before and after.
         records_per_step: Rollouts of each generation batch that become records, evenly spaced over it.
     """
 
@@ -31,11 +32,13 @@ class Recorder(TrainerCallback):
         held_out: list[Problem],
         held_out_steps: int,
         max_new_tokens: int,
+        sampled: bool,
         records_per_step: int,
         console: Console,
     ):
         self.folder, self.tokenizer = folder, tokenizer
         self.held_out, self.held_out_steps, self.max_new_tokens = held_out, held_out_steps, max_new_tokens
+        self.sampled = sampled
         self.records_per_step = records_per_step
         self.progress = RunProgress(console)
 
@@ -47,7 +50,7 @@ class Recorder(TrainerCallback):
         for row in rows:
             self.progress.held_out(row["step"], row["text"])
         if not rows:
-            self._evaluate(model, 0)
+            self._evaluate(model, 0, sampled=self.sampled)
 
     def finish(self) -> None:
         """Draw the learning curve."""
@@ -75,12 +78,15 @@ class Recorder(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         due = self.held_out_steps and state.global_step % self.held_out_steps == 0
-        if due or state.global_step == state.max_steps:
-            self._evaluate(model, state.global_step)
+        last = state.global_step == state.max_steps
+        if due or last:
+            self._evaluate(model, state.global_step, sampled=self.sampled and last)
 
-    def _evaluate(self, model: Any, step: int) -> None:
+    def _evaluate(self, model: Any, step: int, sampled: bool) -> None:
         accuracy = greedy_accuracy(model, self.tokenizer, self.held_out, self.max_new_tokens)
         low, high = accuracy.interval
         row = {"step": step, "accuracy": accuracy.mean, "low": low, "high": high, "text": str(accuracy)}
+        if sampled:
+            row["sampled"] = sampled_accuracy(model, self.tokenizer, self.held_out, self.max_new_tokens).mean
         append_lines(self.folder.held_out, [row])
         self.progress.held_out(step, str(accuracy))

@@ -34,7 +34,7 @@ def train(argv: list[str], console: Console | None = None) -> RunFolder:
     resumed = RunFolder.reopen(request.output_dir or latest(RUNS)) if request.resume else None
     asked = resumed.request() if resumed else (request.config, request.flags)
     task, arguments, model = parse_checked(*asked)
-    steps, tokens = task.held_out_steps, _most_tokens(arguments)
+    tokens = _most_tokens(arguments)
     train_set, held_out = (
         list(islice(wordproblems.problems(split, arguments.seed, task.difficulty), count))
         for split, count in (("train", task.train_problems), ("held_out", task.held_out_problems))
@@ -46,7 +46,16 @@ def train(argv: list[str], console: Console | None = None) -> RunFolder:
     arguments.output_dir = str(folder.path)
     arguments.disable_tqdm = True
 
-    recorder = Recorder(folder, tokenizer, held_out, steps, tokens, task.records_per_step, console or Console())
+    recorder = Recorder(
+        folder,
+        tokenizer,
+        held_out,
+        task.held_out_steps,
+        tokens,
+        task.held_out_sampled,
+        task.records_per_step,
+        console or Console(),
+    )
     trainer = CreditGRPOTrainer(
         policy,
         _rewards(task, arguments),

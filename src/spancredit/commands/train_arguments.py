@@ -38,6 +38,9 @@ class TaskArguments:
     train_problems: int = field(default=4000, metadata={"help": "Problems in the training set."})
     held_out_problems: int = field(default=500, metadata={"help": "Problems for held-out accuracy, decoded greedily."})
     held_out_steps: int = field(default=20, metadata={"help": "Steps between held-out evaluations; 0 for none."})
+    held_out_sampled: bool = field(
+        default=False, metadata={"help": "Whether held-out problems are sampled too, once each, before and after."}
+    )
     overlong_cache: int = field(
         default=0,
         metadata={

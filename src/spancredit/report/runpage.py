@@ -11,6 +11,7 @@ from spancredit.report.runfolder import RunFolder
 
 Rows = Sequence[dict[str, Any]]
 COSTS = {
+    "generation's share of a step": ("generation/time_share", "{:.0%}"),
     "credit's share of a step": ("credit/time_share", "{:.0%}"),
     "rollouts with weights of their own": ("credit/scored", "{:.0%}"),
     "tokens forwarded by scoring, a step": ("credit/tokens_forwarded", "{:.0f}"),

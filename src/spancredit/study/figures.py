@@ -1,15 +1,19 @@
 """Pictures of a study."""
 
 from collections import defaultdict
-from statistics import mean
+from collections.abc import Mapping, Sequence
+from statistics import mean, median
+from typing import Any
 
 from matplotlib.figure import Figure
 
 from spancredit.report.figures import PALETTE, plain
+from spancredit.report.records import drop_keys, mean_of
 from spancredit.study.results import ArmResult, Comparison
 from spancredit.study.statistics import spread
 
 MARKERS = "osD^vP*X"
+Metrics = Mapping[str, Sequence[dict[str, Any]]]  # of all runs of an arm, one row a logged step
 
 
 def learning_curves(comparison: Comparison) -> Figure:
@@ -53,6 +57,77 @@ def accuracies(comparison: Comparison) -> Figure:
     axes.set_ylabel("held-out accuracy, greedy (%)")
     plain(axes)
     return figure
+
+
+def convergence(comparison: Comparison) -> Figure:
+    """Steps to nine tenths of what the reference gains on the same seed, a point a seed; crosses above: never."""
+    figure = Figure(figsize=(7, 3.2), layout="constrained")
+    axes = figure.subplots()
+    done = [arm for arm in comparison.arms if arm.steps]
+    never = 1.05 * max((row["step"] for arm in done for curve in arm.curves for row in curve), default=0)
+    for x, arm in enumerate(done):
+        colour = PALETTE[x % len(PALETTE)]
+        reached = [steps for steps in arm.steps if steps is not None]
+        axes.scatter([x] * len(reached), reached, color=colour, s=18)
+        if reached:
+            axes.hlines(median(reached), x - 0.25, x + 0.25, color=colour, linewidth=2.5)
+        for i in range(len(arm.steps) - len(reached)):
+            axes.scatter([x + 0.06 * i], [never], color=colour, marker="x", s=24)
+    axes.set_xticks(range(len(done)), [arm.arm for arm in done])
+    axes.set_ylabel("optimizer steps")
+    axes.set_ylim(bottom=0)
+    plain(axes)
+    return figure
+
+
+def importance(metrics: Metrics) -> Figure:
+    """Mean drop of the answer and share of the weight by kind of span, over all steps, by arm."""
+    figure = Figure(figsize=(7, 3.4), layout="constrained")
+    drops, shares = figure.subplots(1, 2)
+    arms = {arm: rows for arm, rows in metrics.items() if drop_keys(list(rows))}
+    kinds = sorted({key.rpartition("/")[2] for rows in arms.values() for key in drop_keys(list(rows))})
+    width = 0.8 / max(1, len(arms))
+    for axes, prefix in ((drops, "credit/drop/"), (shares, "credit/weight_share/")):
+        for i, (arm, rows) in enumerate(arms.items()):
+            heights = [mean_of(rows, prefix + kind) or 0.0 for kind in kinds]
+            places = [x + (i - (len(arms) - 1) / 2) * width for x in range(len(kinds))]
+            axes.bar(places, heights, width, color=PALETTE[i % len(PALETTE)], label=arm)
+        axes.set_xticks(range(len(kinds)), kinds)
+        plain(axes)
+    drops.set_ylabel("mean drop (nats); a proxy's score for proxies")
+    shares.set_ylabel("share of the weight")
+    if arms:
+        shares.legend(frameon=False)
+    return figure
+
+
+def phases(metrics: Metrics) -> Figure:
+    """Where an optimizer step's seconds go, by arm: medians over the steps."""
+    figure = Figure(figsize=(7, 0.9 + 0.42 * len(metrics)), layout="constrained")
+    axes = figure.subplots()
+    seconds = {arm: _seconds(rows) for arm, rows in metrics.items()}
+    left = [0.0] * len(seconds)
+    for i, phase in enumerate(("generation", "credit", "loss and update")):
+        widths = [one[phase] for one in seconds.values()]
+        axes.barh(range(len(widths)), widths, left=left, color=PALETTE[i], label=phase)
+        left = [a + b for a, b in zip(left, widths, strict=True)]
+    axes.set_yticks(range(len(seconds)), list(seconds))
+    axes.invert_yaxis()
+    axes.set_xlabel("seconds of a step")
+    axes.legend(frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
+    plain(axes)
+    return figure
+
+
+def _seconds(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Medians of the phases; the last is what the others leave of a step."""
+    timed = [row for row in rows if row.get("step_time") and row.get("generation/seconds") is not None]
+    if not timed:
+        return dict.fromkeys(("generation", "credit", "loss and update"), 0.0)
+    generation, credit, step = (
+        median(row[key] for row in timed) for key in ("generation/seconds", "credit/seconds", "step_time")
+    )
+    return {"generation": generation, "credit": credit, "loss and update": max(0.0, step - generation - credit)}
 
 
 def _label(arm: ArmResult) -> str:

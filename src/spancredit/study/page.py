@@ -3,21 +3,35 @@
 from collections.abc import Sequence
 
 from spancredit.report.figures import save, svg
-from spancredit.report.html import Picture, Record, Section, page
+from spancredit.report.html import Picture, Section, page
+from spancredit.report.runfolder import RunFolder
 from spancredit.report.runpage import COSTS, KINDS, costs, kind_rows
-from spancredit.study.figures import accuracies, learning_curves
+from spancredit.study.figures import Metrics, accuracies, convergence, importance, learning_curves, phases
 from spancredit.study.folder import StudyFolder
 from spancredit.study.plan import Run
 from spancredit.study.results import ArmResult, Comparison
 from spancredit.study.statistics import Difference
-from spancredit.study.terminal import NOTES, accuracy, points, steps_reached, verdict
+from spancredit.study.terminal import NOTES, accuracy, points, sampled, steps_reached, verdict
 
-Metrics = dict[str, list[Record]]
-FIGURES = {
+COMPARED = {
     "learning-curves": (learning_curves, "Held-out accuracy over steps, mean and one standard deviation over seeds"),
     "accuracy": (accuracies, "Held-out accuracy at the end; grey lines join the runs of a seed"),
+    "convergence": (convergence, "Steps to nine tenths of what the reference gains; a cross: not reached"),
 }
-HEADLINE = ("arm", "rate", "seeds", "accuracy (sd)", "gain", "95 % Student", "95 % bootstrap", "p (least)", "steps")
+IMPORTANCE = "importance", importance, "Mean drop and share of the weight by kind of span, over all steps"
+PHASES = "phases", phases, "Where the seconds of a step go, medians; runs that share cores slow each other down"
+HEADLINE = (
+    "arm",
+    "rate",
+    "seeds",
+    "accuracy (sd)",
+    "gain",
+    "95 % Student",
+    "95 % bootstrap",
+    "p (least)",
+    "steps",
+    "sampled (sd)",
+)
 
 
 def study_page(study: StudyFolder, comparisons: Sequence[Comparison]) -> str:
@@ -25,10 +39,10 @@ def study_page(study: StudyFolder, comparisons: Sequence[Comparison]) -> str:
     if not comparisons:
         return page(study.path.name, "learning rates are not chosen yet", [], {"": []})
     sections = [_headline(i, comparison) for i, comparison in enumerate(comparisons)]
-    folders = {arm.arm: [study.of(run) for run in _runs(arm)] for arm in comparisons[0].arms if arm.seeds}
-    metrics = {arm: [row for one in some for row in one.rows(one.metrics)] for arm, some in folders.items()}
+    folders = _folders(study, comparisons[0])
+    metrics = _metrics(folders)
     records = {arm: [row for one in some for row in one.rows(one.records)] for arm, some in folders.items()}
-    sections += [_credit(metrics), _cost(metrics)]
+    sections += [_credit(metrics), _cost(metrics)] if metrics else []
     facts = f"{sum(map(len, folders.values()))} runs; {len(study.plan.seeds)} seeds an arm planned"
     return page(study.path.name, facts, sections, {arm: some for arm, some in records.items() if some} or {"": []})
 
@@ -37,11 +51,17 @@ def save_figures(study: StudyFolder, comparisons: Sequence[Comparison]) -> None:
     """The pictures as SVG and PNG, in `figures/`."""
     folder = study.path / "figures"
     folder.mkdir(exist_ok=True)
-    for i, comparison in enumerate(comparisons):
-        for name, (draw, _) in FIGURES.items():
-            figure = draw(comparison)
-            for ending in ("svg", "png"):
-                save(figure, folder / f"{name}{f'-{i + 1}' if i else ''}.{ending}")
+    drawn = {
+        f"{name}{f'-{i + 1}' if i else ''}": draw(comparison)
+        for i, comparison in enumerate(comparisons)
+        for name, (draw, _) in COMPARED.items()
+    }
+    metrics = _metrics(_folders(study, comparisons[0])) if comparisons else {}
+    if metrics:
+        drawn |= {name: draw(metrics) for name, draw, _ in (IMPORTANCE, PHASES)}
+    for name, figure in drawn.items():
+        for ending in ("svg", "png"):
+            save(figure, folder / f"{name}.{ending}")
 
 
 def _headline(number: int, comparison: Comparison) -> Section:
@@ -55,7 +75,7 @@ def _headline(number: int, comparison: Comparison) -> Section:
         ],
         header=HEADLINE,
         rows=[_row(comparison, arm) for arm in comparison.arms],
-        figures=[Picture(svg(draw(comparison)), caption) for draw, caption in FIGURES.values()],
+        figures=[Picture(svg(draw(comparison)), caption) for draw, caption in COMPARED.values()],
     )
 
 
@@ -63,7 +83,15 @@ def _row(comparison: Comparison, arm: ArmResult) -> list[str]:
     if not arm.seeds:
         return [arm.arm, f"{arm.rate:g}", "0", *[""] * (len(HEADLINE) - 3)]
     against = _against(comparison.differences.get(arm.arm))
-    return [arm.arm, f"{arm.rate:g}", str(len(arm.seeds)), accuracy(arm), *against, steps_reached(arm)]
+    return [
+        arm.arm,
+        f"{arm.rate:g}",
+        str(len(arm.seeds)),
+        accuracy(arm.accuracies),
+        *against,
+        steps_reached(arm),
+        sampled(comparison, arm),
+    ]
 
 
 def _against(difference: Difference | None) -> list[str]:
@@ -75,13 +103,24 @@ def _against(difference: Difference | None) -> list[str]:
 
 def _credit(metrics: Metrics) -> Section:
     rows = [(arm, *row) for arm, some in metrics.items() for row in kind_rows(some)]
-    return Section("credit", "What earned the credit", header=("arm", *KINDS), rows=rows)
+    _, draw, caption = IMPORTANCE
+    figures = [Picture(svg(draw(metrics)), caption)]
+    return Section("credit", "What earned the credit", header=("arm", *KINDS), rows=rows, figures=figures)
 
 
 def _cost(metrics: Metrics) -> Section:
     rows = [(arm, *costs(some).values()) for arm, some in metrics.items()]
-    return Section("cost", "What it cost, median over the steps", header=("arm", *COSTS), rows=rows)
+    _, draw, caption = PHASES
+    figures = [Picture(svg(draw(metrics)), caption)]
+    return Section("cost", "What it cost, median over the steps", header=("arm", *COSTS), rows=rows, figures=figures)
 
 
-def _runs(arm: ArmResult) -> list[Run]:
-    return [Run(arm.arm, arm.rate, seed) for seed in arm.seeds]
+def _folders(study: StudyFolder, comparison: Comparison) -> dict[str, list[RunFolder]]:
+    """Of the runs that are done, by arm."""
+    return {
+        arm.arm: [study.of(Run(arm.arm, arm.rate, seed)) for seed in arm.seeds] for arm in comparison.arms if arm.seeds
+    }
+
+
+def _metrics(folders: dict[str, list[RunFolder]]) -> Metrics:
+    return {arm: [row for one in some for row in one.rows(one.metrics)] for arm, some in folders.items()}

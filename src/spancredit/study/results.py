@@ -7,7 +7,7 @@ from typing import Any
 
 from spancredit.study.folder import StudyFolder
 from spancredit.study.plan import Run
-from spancredit.study.statistics import Difference, paired, smallest_visible, spread, steps_to, verdicts
+from spancredit.study.statistics import Difference, paired, smallest_visible, steps_to, verdicts
 
 REACH = 0.9  # of what the reference gains on the same seed
 Rows = list[dict[str, Any]]
@@ -19,7 +19,8 @@ class ArmResult:
 
     Args:
         seeds: Of the runs that are done.
-        accuracies: Held-out accuracy at the end, one a seed.
+        accuracies: Held-out accuracy at the end, greedy, one a seed.
+        sampled: The same with one sampled completion a problem; empty unless every run has it.
         curves: The rows of held_out.jsonl, one list a seed.
         steps: Steps to nine tenths of what the reference gains on the same seed; None where a run does not get there.
             Only seeds on which the reference is done and gains.
@@ -30,13 +31,10 @@ class ArmResult:
     rate: float
     seeds: tuple[int, ...]
     accuracies: tuple[float, ...]
+    sampled: tuple[float, ...]
     curves: tuple[Rows, ...]
     steps: tuple[float | None, ...]
     share: float
-
-    @property
-    def spread(self) -> tuple[float, float]:
-        return spread(self.accuracies)
 
 
 @dataclass(frozen=True)
@@ -46,6 +44,7 @@ class Comparison:
     Args:
         seeds: That were planned.
         differences: To the reference over the seeds that both have; None with fewer than two.
+        sampled: The same for sampled accuracy.
         verdicts: What may be said of each arm but the reference.
         visible: The smallest true difference that as many seeds show with power 0.8, by the spread of these.
     """
@@ -55,16 +54,20 @@ class Comparison:
     seeds: tuple[int, ...]
     arms: tuple[ArmResult, ...]
     differences: dict[str, Difference | None]
+    sampled: dict[str, Difference | None]
     verdicts: dict[str, str]
     visible: dict[str, float | None]
 
     def plain(self) -> dict[str, Any]:
         """As JSON knows it."""
-        differences = {
-            arm: None if one is None else {**asdict(one), "mean": one.mean, "least_p": one.least_p}
-            for arm, one in self.differences.items()
-        }
-        return {**asdict(self), "differences": differences}
+        return {**asdict(self), "differences": _plain(self.differences), "sampled": _plain(self.sampled)}
+
+
+def _plain(differences: dict[str, Difference | None]) -> dict[str, Any]:
+    return {
+        arm: None if one is None else {**asdict(one), "mean": one.mean, "least_p": one.least_p}
+        for arm, one in differences.items()
+    }
 
 
 def compare(study: StudyFolder) -> list[Comparison]:
@@ -91,9 +94,10 @@ def _comparison(name: str, study: StudyFolder, rates: dict[str, float]) -> Compa
     arms = tuple(_arm(study, arm, rates[arm], runs, curves, targets) for arm, runs in done.items())
     by_arm = {one.arm: one for one in arms}
     reference = by_arm.pop(plan.reference)
-    pairs = {arm: _paired(reference, one) for arm, one in by_arm.items()}
+    pairs = {arm: _paired(reference, one, "accuracies") for arm, one in by_arm.items()}
+    sampled = {arm: _paired(reference, one, "sampled") for arm, one in by_arm.items()}
     visible = {arm: smallest_visible(one.values, len(one.values)) if one else None for arm, one in pairs.items()}
-    return Comparison(name, plan.reference, plan.seeds, arms, pairs, verdicts(pairs), visible)
+    return Comparison(name, plan.reference, plan.seeds, arms, pairs, sampled, verdicts(pairs), visible)
 
 
 def _targets(curves: dict[int, Rows]) -> dict[int, float]:
@@ -111,20 +115,23 @@ def _arm(
         for row in study.of(run).rows(study.of(run).metrics)
         if row.get("credit/time_share") is not None
     ]
+    ends = [curves[run][-1] for run in runs]
     return ArmResult(
         arm,
         rate,
         tuple(run.seed for run in runs),
-        tuple(curves[run][-1]["accuracy"] for run in runs),
+        tuple(end["accuracy"] for end in ends),
+        tuple(end["sampled"] for end in ends) if all("sampled" in end for end in ends) else (),
         tuple(curves[run] for run in runs),
         tuple(steps_to(curves[run], targets[run.seed]) for run in runs if run.seed in targets),
         median(shares) if shares else 0.0,
     )
 
 
-def _paired(reference: ArmResult, other: ArmResult) -> Difference | None:
-    both = [seed for seed in reference.seeds if seed in other.seeds]
+def _paired(reference: ArmResult, other: ArmResult, measure: str) -> Difference | None:
+    """Of a measure that both arms have on at least two seeds."""
+    ours, theirs = (dict(zip(one.seeds, getattr(one, measure), strict=False)) for one in (reference, other))
+    both = [seed for seed in ours if seed in theirs]
     if len(both) < 2:
         return None
-    ours, theirs = (dict(zip(one.seeds, one.accuracies, strict=True)) for one in (reference, other))
     return paired([ours[seed] for seed in both], [theirs[seed] for seed in both])

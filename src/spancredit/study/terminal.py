@@ -10,7 +10,7 @@ from rich.text import Text
 from spancredit.study.folder import StudyFolder
 from spancredit.study.plan import Run
 from spancredit.study.results import ArmResult, Comparison
-from spancredit.study.statistics import FEWEST, Difference
+from spancredit.study.statistics import FEWEST, Difference, spread
 
 
 def progress(study: StudyFolder, runs: Sequence[Run], working: Mapping[Run, Any], failed: Mapping[Run, str]) -> Table:
@@ -65,6 +65,7 @@ def headline(comparison: Comparison) -> Group:
     for arm in comparison.arms:
         table.add_row(*_row(arm, comparison.differences.get(arm.arm)))
     words = [Text(f"{arm.arm}: {verdict(comparison, arm)}") for arm in comparison.arms]
+    words += [Text(f"{arm.arm}, sampled: {sampled(comparison, arm)}") for arm in comparison.arms if arm.sampled]
     return Group(table, Text(NOTES.format(reference=comparison.reference), style="dim"), *words)
 
 
@@ -74,13 +75,20 @@ def _row(arm: ArmResult, difference: Difference | None) -> list[str]:
     against = ["-"] * 3
     if difference is not None:
         against = [f"{100 * difference.mean:+.1f}", points(difference.student), f"{difference.p:.3f}"]
-    return [arm.arm, f"{arm.rate:g}", accuracy(arm), *against, steps_reached(arm), f"{arm.share:.0%}"]
+    return [arm.arm, f"{arm.rate:g}", accuracy(arm.accuracies), *against, steps_reached(arm), f"{arm.share:.0%}"]
 
 
-def accuracy(arm: ArmResult) -> str:
+def accuracy(values: Sequence[float]) -> str:
     """Mean over the seeds, and the standard deviation in points."""
-    middle, deviation = arm.spread
+    middle, deviation = spread(values)
     return f"{middle:.1%} ({100 * deviation:.1f})"
+
+
+def sampled(comparison: Comparison, arm: ArmResult) -> str:
+    """Sampled accuracy, and what it gains over the reference."""
+    difference = comparison.sampled.get(arm.arm)
+    gain = f", gain {100 * difference.mean:+.1f} ({points(difference.student)})" if difference else ""
+    return f"{accuracy(arm.sampled)}{gain}" if arm.sampled else ""
 
 
 def points(interval: tuple[float, float]) -> str:

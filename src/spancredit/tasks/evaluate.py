@@ -1,8 +1,10 @@
-"""Greedy accuracy of a policy on a list of problems."""
+"""Accuracy of a policy on a list of problems, greedy and sampled."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 from scipy.stats import binomtest
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
@@ -39,8 +41,25 @@ def greedy_accuracy(
     batch_size: int = 250,
 ) -> Accuracy:
     """Decode every problem greedily and count exact matches. Every module's mode is left as it was."""
-    with eval_mode(model):
-        return Accuracy(_count_right(model, tokenizer, problems, max_new_tokens, batch_size), len(problems))
+    right = _count_right(model, tokenizer, problems, max_new_tokens, batch_size, do_sample=False)
+    return Accuracy(right, len(problems))
+
+
+def sampled_accuracy(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    problems: Sequence[Problem],
+    max_new_tokens: int = 160,
+    batch_size: int = 250,
+    temperature: float = 1.0,
+    seed: int = 0,
+) -> Accuracy:
+    """Sample one completion a problem and count exact matches. Modes and random states are left as they were."""
+    devices = [] if model.device.type == "cpu" else [model.device]
+    with torch.random.fork_rng(devices, device_type=model.device.type):
+        torch.manual_seed(seed)
+        how = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
+        return Accuracy(_count_right(model, tokenizer, problems, max_new_tokens, batch_size, **how), len(problems))
 
 
 def _count_right(
@@ -49,19 +68,21 @@ def _count_right(
     problems: Sequence[Problem],
     max_new_tokens: int,
     batch_size: int,
+    **decoding: Any,
 ) -> int:
     right = 0
     for start in range(0, len(problems), batch_size):
         batch = problems[start : start + batch_size]
         prompts = tokenizer([p.prompt for p in batch], return_tensors="pt", padding=True, padding_side="left")
         prompts = prompts.to(model.device)
-        output_BL = model.generate(
-            input_ids=prompts["input_ids"],
-            attention_mask=prompts["attention_mask"],
-            do_sample=False,
-            max_new_tokens=max_new_tokens,
-            pad_token_id=tokenizer.pad_token_id,
-        )
+        with eval_mode(model):
+            output_BL = model.generate(
+                input_ids=prompts["input_ids"],
+                attention_mask=prompts["attention_mask"],
+                max_new_tokens=max_new_tokens,
+                pad_token_id=tokenizer.pad_token_id,
+                **decoding,
+            )
         completions = tokenizer.batch_decode(output_BL[:, prompts["input_ids"].size(1) :], skip_special_tokens=True)
         right += int(sum(reward(completions, [str(p.answer) for p in batch])))
     return right

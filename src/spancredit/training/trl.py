@@ -20,6 +20,8 @@ from spancredit.types import Credit, Rollout
 
 __all__ = ["CreditBatch", "CreditGRPOConfig", "CreditGRPOTrainer"]
 
+PHASES = ("generation", "credit")  # the rest of a step is the loss, its backward and the update
+
 
 @dataclass(frozen=True)
 class CreditBatch:
@@ -62,9 +64,15 @@ class CreditGRPOTrainer(DynamicSamplingTrainer):
         if self.args.credit.mode != "uniform" and (self.is_fsdp_enabled or is_deepspeed_zero3_enabled()):
             raise TrainerError("the policy is sharded (FSDP or ZeRO-3); expected whole weights on every rank, for now.")
         self._on_credit = on_credit
-        self._credit_seconds = 0.0
+        self._seconds = dict.fromkeys(PHASES, 0.0)  # since the last optimizer step
         self._pace = Pace()
-        self.add_callback(_TimeShare(self))
+        self.add_callback(_Phases(self))
+
+    def _generate(self, *args: Any, **named: Any) -> Any:
+        started = time.perf_counter()
+        output = super()._generate(*args, **named)
+        self._seconds["generation"] += time.perf_counter() - started
+        return output
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         output = super()._generate_and_score_completions(inputs)
@@ -78,7 +86,7 @@ class CreditGRPOTrainer(DynamicSamplingTrainer):
             credits = assign_credit(self.model, self._tokenizer, rollouts, config, allowance=allowance)
         if config.mode != "uniform":
             output = {**output, "advantages": output["advantages"][:, None] * _pad_weights(credits, output)}
-        self._credit_seconds += time.perf_counter() - started
+        self._seconds["credit"] += time.perf_counter() - started
         self._pace.scored(started, time.perf_counter(), sum(credit.cost.tokens for credit in credits))
         self._report(rollouts, credits, output)
         return output
@@ -107,18 +115,19 @@ class CreditGRPOTrainer(DynamicSamplingTrainer):
             self._on_credit(CreditBatch(self.state.global_step, rollouts, self.batch_rewards, credits))
 
 
-class _TimeShare(TrainerCallback):
-    """After each optimizer step: the share of its time (generation, scoring, loss, backward) that credit took."""
+class _Phases(TrainerCallback):
+    """After each optimizer step: the seconds of generation and of credit, and their shares of the step's time."""
 
     def __init__(self, trainer: CreditGRPOTrainer):
         self.trainer = trainer
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         metrics = self.trainer._metrics["train"]
-        metrics["credit/seconds"].append(self.trainer._credit_seconds)
-        if metrics["step_time"]:  # empty where another callback has just logged
-            metrics["credit/time_share"].append(self.trainer._credit_seconds / metrics["step_time"][-1])
-        self.trainer._credit_seconds = 0.0
+        for phase, seconds in self.trainer._seconds.items():
+            metrics[f"{phase}/seconds"].append(seconds)
+            if metrics["step_time"]:  # empty where another callback has just logged
+                metrics[f"{phase}/time_share"].append(seconds / metrics["step_time"][-1])
+            self.trainer._seconds[phase] = 0.0
 
 
 def _rollouts(output: dict[str, Any]) -> list[Rollout]:
