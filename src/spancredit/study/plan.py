@@ -24,6 +24,8 @@ ARMS: dict[str, dict[str, Any]] = {
     "entropy": {"credit_scorer": "entropy"},
     "attention": {"credit_scorer": "attention"},
     "gradient": {"credit_scorer": "gradient"},
+    "steps": {"credit_mode": "uniform", "step_advantages": True},
+    "steps_surprisal": {"credit_scorer": "surprisal", "step_advantages": True},
 }
 OWN = ("seed", "learning_rate", "output_dir")  # settings that the study sets itself
 

@@ -20,13 +20,26 @@ class CreditGRPOConfig(make_dataclass("PrefixedCreditFields", PREFIXED, bases=(D
         ConfigError: if a `credit_*` field is wrong.
     """
 
+    step_advantages: bool = field(
+        default=False,
+        metadata={
+            "help": "Whether each step of a completion gets its own advantage: the change of the mean advantage of the "
+            "completions of the prompt that made the same calculations so far. Credit weights come on top."
+        },
+    )
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.credit.mode != "uniform":
+        if self.per_token:
             for setting, (holds, why) in self._cannot_carry().items():
                 if holds:
-                    hint = "unset it, or set credit_mode='uniform'"
+                    hint = "unset it, or set credit_mode='uniform' and no step_advantages"
                     raise TrainerError(f"{setting} cannot carry per-token advantages: {why}; {hint}.")
+
+    @property
+    def per_token(self) -> bool:
+        """Whether tokens of one completion may have different advantages."""
+        return self.credit.mode != "uniform" or self.step_advantages
 
     @property
     def credit(self) -> CreditConfig:

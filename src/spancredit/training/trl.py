@@ -16,6 +16,7 @@ from spancredit.training.config import CreditGRPOConfig
 from spancredit.training.metrics import merge, tally
 from spancredit.training.pace import Pace
 from spancredit.training.sampling import DynamicSamplingTrainer
+from spancredit.training.steps import path_of, shared, step_advantages
 from spancredit.types import Credit, Rollout
 
 __all__ = ["CreditBatch", "CreditGRPOConfig", "CreditGRPOTrainer"]
@@ -84,12 +85,24 @@ class CreditGRPOTrainer(DynamicSamplingTrainer):
         allowance = self._pace.allowance(config.budget) if config.budget else None
         with self.accelerator.autocast():
             credits = assign_credit(self.model, self._tokenizer, rollouts, config, allowance=allowance)
-        if config.mode != "uniform":
-            output = {**output, "advantages": output["advantages"][:, None] * _pad_weights(credits, output)}
+        if self.args.per_token:
+            weights_BT = _pad([credit.token_weights for credit in credits], output)
+            output = {**output, "advantages": self._own_advantages(rollouts, output) * weights_BT}
         self._seconds["credit"] += time.perf_counter() - started
         self._pace.scored(started, time.perf_counter(), sum(credit.cost.tokens for credit in credits))
         self._report(rollouts, credits, output)
         return output
+
+    def _own_advantages(self, rollouts: list[Rollout], output: dict[str, Any]) -> torch.Tensor:
+        """The advantages before credit: `(B, 1)`, or with step advantages `(B, T)`, for which groups are gathered."""
+        if not self.args.step_advantages:
+            return output["advantages"][:, None]
+        paths = [path_of(i, rollout, self._tokenizer, self.args.credit) for i, rollout in enumerate(rollouts)]
+        mine = [(one.advantage, path, len(one.completion_ids)) for one, path in zip(rollouts, paths, strict=True)]
+        advantages, all_paths, sizes = zip(*gather_object(mine), strict=True)
+        steps = step_advantages(advantages, all_paths, sizes, self.num_generations)
+        self._metrics["train"]["step_advantages/shared"].append(shared(all_paths, self.num_generations))
+        return _pad(self._own(steps), output)
 
     def _report(self, rollouts: list[Rollout], credits: list[Credit], output: dict[str, Any]) -> None:
         """Metrics over all ranks, the advantages that the loss will use, and the observer."""
@@ -100,7 +113,7 @@ class CreditGRPOTrainer(DynamicSamplingTrainer):
         advantages = output["advantages"].unsqueeze(1) if output["advantages"].dim() == 1 else output["advantages"]
         mask_BT = output["completion_mask"] * output.get("tool_mask", 1)
         means_B = (advantages * mask_BT).sum(1) / mask_BT.sum(1).clamp(min=1)
-        if self.args.credit.mode != "uniform":
+        if self.args.per_token:
             used = gather_object(means_B.tolist())
             logged = self._logs["advantages"]
             for _ in used:
@@ -149,9 +162,9 @@ def _rollouts(output: dict[str, Any]) -> list[Rollout]:
     return rollouts
 
 
-def _pad_weights(credits: list[Credit], output: dict[str, Any]) -> torch.Tensor:
-    """Token weights as `(B, T)`, right-padded with 1 like the completions, on their device."""
-    weights_BT = torch.ones(output["completion_ids"].shape)
-    for b, credit in enumerate(credits):
-        weights_BT[b, : len(credit.token_weights)] = credit.token_weights
-    return weights_BT.to(output["advantages"])
+def _pad(rows: list[torch.Tensor], output: dict[str, Any]) -> torch.Tensor:
+    """Values of tokens as `(B, T)`, right-padded with 1 like the completions, on their device."""
+    values_BT = torch.ones(output["completion_ids"].shape)
+    for b, row_T in enumerate(rows):
+        values_BT[b, : len(row_T)] = row_T
+    return values_BT.to(output["advantages"])

@@ -1,0 +1,98 @@
+"""Which way do credit rules turn the gradient, and where is its mass? To be run before seeds are spent on a rule.
+
+    python benchmarks/gradients.py [--difficulty easy] [--batches N] [--resamples K] [--out FILE]
+
+Batches of completions of the bundled policy, as DAPO's first step would see them. For every rule (what multiplies the
+advantage of each token) the cosine of a batch's gradient with the mean uniform gradient of all the other batches: that
+mean is unbiased, so the cosine says how much of a step goes where the expected reward grows. For every role of a token
+its share of that progress and of the noise; for every span the norm of its own gradient.
+"""
+
+import argparse
+import json
+import time
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from gradients_batch import GROUP, GROUPS, ROLES, advantages_by_rule, draw_batch, measured, token_roles
+from gradients_tables import by_kind, cosines, lorenz, picture, progress
+from gradients_vectors import Tokens, gradients, span_norms
+
+from spancredit.models import load_policy
+from spancredit.report.figures import save
+from spancredit.tasks.wordproblems import problems
+
+LONGEST = {"easy": 160, "medium": 220, "hard": 330, "long": 420, "noisy": 330}  # tokens of prompt and completion
+
+
+def measure(given: argparse.Namespace) -> dict[str, Any]:
+    model, tokenizer = load_policy(given.model)
+    model.eval()
+    generator = torch.Generator().manual_seed(given.seed)
+    longest, stream = LONGEST[given.difficulty], problems("train", given.seed, given.difficulty)
+    found, roles, norms = [], [], []
+    for nth in range(given.batches):
+        batch = draw_batch(model, tokenizer, list(islice(stream, GROUPS)), longest, generator)
+        credits = measured(model, tokenizer, batch)
+        rules = advantages_by_rule(model, tokenizer, batch, credits, given.resamples, longest, generator)
+        own = token_roles(tokenizer, batch)
+        found.append(gradients(model, batch.rollouts, {**rules, **only(own, rules["uniform"])}))
+        norms += span_norms(model, batch.rollouts, credits, given.span_rollouts)
+        roles += [role for row in own for role in row]
+        print(f"batch {nth + 1} of {given.batches}: {batch.rewards.mean():.0%} right", flush=True)
+    return {
+        "rules": cosines([{name: one[name] for name in rules} for one in found]),
+        "roles": progress(found, {role: roles.count(role) for role in ROLES if role in roles}),
+        "kinds": by_kind(norms),
+        "lorenz": lorenz(norms),
+        "spans": len(norms),
+    }
+
+
+def only(roles: list[list[str]], values: Tokens) -> dict[str, Tokens]:
+    """For each role the values of its tokens, and 0 elsewhere."""
+    return {
+        role: [
+            value_T * torch.tensor([float(name == role) for name in names])
+            for names, value_T in zip(roles, values, strict=True)
+        ]
+        for role in ROLES
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="bundled")
+    parser.add_argument("--difficulty", choices=LONGEST, default="easy")
+    parser.add_argument("--batches", type=int, default=24, help=f"of {GROUPS} prompts, {GROUP} completions each")
+    parser.add_argument("--resamples", type=int, default=8, help="continuations for a value; 0: no Monte Carlo rule")
+    parser.add_argument("--span_rollouts", type=int, default=8, help="of a batch, whose spans' norms are measured")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="default: benchmarks/gradients-DIFFICULTY.json")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    started = time.process_time()
+    report = measure(given)
+    out = given.out or Path(f"benchmarks/gradients-{given.difficulty}.json")
+    facts = {**vars(given), "out": str(out), "seconds": round(time.process_time() - started)}
+    out.write_text(json.dumps({"run": facts, **report}, indent=1) + "\n")
+    save(picture(report), out.with_suffix(".svg"))
+    show(report)
+
+
+def show(report: dict[str, Any]) -> None:
+    for name, row in report["rules"].items():
+        low, high = row["interval"] or (0.0, 0.0)
+        against = f"{row['difference'] or 0:+.3f} ({low:+.3f} to {high:+.3f})"
+        print(f"{name:16} cosine {row['cosine']:.3f}  {against}  norm {row['norm']:.3f}")
+    for role, row in report["roles"].items():
+        shares = f"progress {row['progress']:6.1%}  noise {row['noise']:5.1%}"
+        print(f"{role:22} tokens {row['tokens']:5.1%}  {shares}")
+    for name, shares in report["kinds"].items():
+        print(f"{name:16} gradient mass " + "  ".join(f"{kind} {share:.0%}" for kind, share in shares.items()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""Make a policy that knows better: the bundled one, taught on easy solutions whose results are sometimes off by a few.
+
+    python tools/careless_policy.py OUTPUT            # 3 minutes on one core
+
+Its lengths fit the task and it can calculate, but it samples a wrong result at a known rate, so what a policy gradient
+has to change stands in the calculations and nowhere else. The other regime is the bundled policy on `easy`: it was taught
+on longer problems, and what it has to learn there is when to stop.
+"""
+
+import itertools
+import json
+import random
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from datasets import Dataset
+from transformers import set_seed
+from trl import SFTConfig, SFTTrainer
+
+from spancredit.models import load_policy
+from spancredit.tasks.evaluate import greedy_accuracy, sampled_accuracy
+from spancredit.tasks.wordproblems import APPLY, Problem, Step, problems
+
+MOST_OFF = 3
+
+
+def careless(problem: Problem, rate: float, rng: random.Random) -> str:
+    """The worked solution with each result off by up to `MOST_OFF` at this rate; what follows goes on from there."""
+    text, done, amount = problem.solution, 0, problem.steps[0].left
+    for step in problem.steps:
+        result = APPLY[step.op](amount, step.right)
+        if rng.random() < rate:
+            result = max(0, result + rng.choice([n for n in range(-MOST_OFF, MOST_OFF + 1) if n]))
+        written = str(Step(step.op, amount, step.right, result))
+        start = text.index(str(step), done)
+        text = text[:start] + written + text[start + len(str(step)) :]
+        done, amount = start + len(written), result
+    return f"{text.rpartition('####')[0]}#### {amount}"
+
+
+def main(
+    output: Annotated[Path, typer.Argument(help="Folder to write.")],
+    steps: Annotated[int, typer.Option(help="Optimizer steps of 32 problems.")] = 250,
+    rate: Annotated[float, typer.Option(help="Share of the results that are wrong.")] = 0.35,
+    seed: int = 0,
+) -> None:
+    set_seed(seed)
+    torch.set_num_threads(1)
+    policy, tokenizer = load_policy("bundled")
+    rng = random.Random(seed)
+    stream = itertools.islice(problems("train", seed=seed + 1, difficulty="easy"), steps * 32)
+    rows = [{"prompt": problem.prompt, "completion": careless(problem, rate, rng)} for problem in stream]
+    arguments = SFTConfig(
+        output_dir=str(output),
+        max_steps=steps,
+        per_device_train_batch_size=32,
+        learning_rate=1e-3,
+        lr_scheduler_type="linear",
+        warmup_steps=10,
+        max_length=None,
+        bf16=False,
+        gradient_checkpointing=False,
+        save_strategy="no",
+        report_to="none",
+        logging_steps=50,
+        seed=seed,
+        use_cpu=True,
+    )
+    trainer = SFTTrainer(policy, arguments, train_dataset=Dataset.from_list(rows), processing_class=tokenizer)
+    trainer.train()
+    policy.save_pretrained(output)
+    tokenizer.save_pretrained(output)
+    held_out = list(itertools.islice(problems("held_out", seed=seed, difficulty="easy"), 500))
+    found = {
+        "greedy": greedy_accuracy(policy, tokenizer, held_out, 72).mean,
+        "sampled": sampled_accuracy(policy, tokenizer, held_out, 72).mean,
+    }
+    facts = {"task": "wordproblems", "difficulty": "easy", "steps": steps, "rate": rate, "seed": seed, **found}
+    (output / "policy.json").write_text(json.dumps(facts, indent=2) + "\n")
+    print(f"{output}: {found}")
+
+
+if __name__ == "__main__":
+    typer.run(main)
