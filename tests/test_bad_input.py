@@ -4,15 +4,10 @@ import math
 import re
 
 import pytest
-from input_for_tests import TEXT, own, read
+from input_for_tests import TEXT, assert_one_sentence, own, read
 from toy_models import VOCAB, char_tokenizer, chat, random_toy
 
 import spancredit as sc
-
-
-def assert_one_sentence(message: str) -> None:
-    assert "\n" not in message
-    assert message.endswith((".", "?"))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The command line as a user types it."""
 
+import errno
 import json
 import os
 import shutil
@@ -10,10 +11,13 @@ import time
 from pathlib import Path
 
 import pytest
+from input_for_tests import assert_one_sentence, full_disk
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 import spancredit as sc
+from spancredit import cli
+from spancredit.commands.report import report
 from spancredit.commands.train import train
 from spancredit.commands.train_arguments import parse, read_request
 from spancredit.report.records import read_lines
@@ -73,14 +77,121 @@ def test_a_run_killed_in_mid_step_resumes_to_the_same_trajectory(finished, tmp_p
 
     result = spancredit("train", "--resume", "--output_dir", str(tmp_path))
     assert result.returncode == 0, result.stderr
-    expected, got = (
-        load_file(whole / "model" / "model.safetensors"),
-        load_file(tmp_path / "model" / "model.safetensors"),
-    )
-    assert all(bool((expected[name] == got[name]).all()) for name in expected)
+    assert_same_run(whole, tmp_path)
+
+
+def main(monkeypatch, capsys, *arguments):
+    """Exit status and last words of a command that fails, in this process."""
+    monkeypatch.setattr(sys, "argv", ["spancredit", *map(str, arguments)])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    words = capsys.readouterr().err.strip().removeprefix("spancredit: ")
+    assert_one_sentence(words)
+    return caught.value.code, words
+
+
+def assert_same_run(expected, got):
     for lines in ("metrics.jsonl", "records.jsonl", "held_out.jsonl"):
-        rows = [[_timeless(row) for row in read_lines(path / lines)] for path in (whole, tmp_path)]
+        rows = [[_timeless(row) for row in read_lines(path / lines)] for path in (expected, got)]
         assert rows[0] == rows[1], lines
+    weights = [load_file(path / "model" / "model.safetensors") for path in (expected, got)]
+    assert all(bool((weights[0][name] == weights[1][name]).all()) for name in weights[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["metrics.jsonl", "records.jsonl", "held_out.jsonl"])
+def test_a_run_that_fills_the_disk_says_so_and_resumes_to_the_same_trajectory(
+    finished, tmp_path, monkeypatch, capsys, name
+):
+    whole, _ = finished
+    room = sum(map(len, (whole / name).read_text().splitlines()[:-1]))  # the last line does not fit
+    with full_disk(name, room):
+        status, words = main(monkeypatch, capsys, "train", *SMALL, "--output_dir", tmp_path)
+    assert status == 1
+    assert "the disk is full ([Errno 28] No space left on device); what was written before is kept" in words
+    written, complete = ([_timeless(row) for row in read_lines(path / name)] for path in (tmp_path, whole))
+    assert written
+    assert written == complete[: len(written)], "what fitted can be read"
+    assert_same_run(whole, train(["--resume", "--output_dir", str(tmp_path)]).path)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_that_does_not_fit_on_a_real_disk_says_so_and_the_run_resumes_without_it(finished, tmp_path):
+    """Torch says of a full disk that a position is unexpected; with another version that may be another sentence."""
+    whole, _ = finished
+    own = f"mount -t tmpfs -o size=3m none {tmp_path}"
+    if subprocess.run(["unshare", "-rm", "sh", "-c", own], check=False, capture_output=True).returncode:
+        pytest.skip("this machine lets no user mount a disk of their own")
+    train_it = f"{sys.executable} -m spancredit train --output_dir {tmp_path}/run"
+    script = f"{own} && {train_it} {' '.join(SMALL)}; echo status $?; mount -o remount,size=90m {tmp_path}; "
+    script += f"{train_it} --resume && cp -r {tmp_path}/run {tmp_path.parent}/{tmp_path.name}-kept"
+    result = subprocess.run(["unshare", "-rm", "sh", "-c", script], check=False, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "status 1" in result.stdout
+    assert result.stderr.startswith("spancredit: the disk is full (")
+    assert "Traceback" not in result.stderr
+    assert_same_run(whole, tmp_path.parent / f"{tmp_path.name}-kept")
+
+
+@pytest.mark.slow
+def test_a_records_file_cut_at_its_end_is_reported_and_resumed(finished, tmp_path):
+    whole, _ = finished
+    copy = shutil.copytree(whole, tmp_path / "copy")
+    for name in ("metrics.jsonl", "records.jsonl", "held_out.jsonl"):
+        text = (copy / name).read_text()
+        (copy / name).write_text(text[: -len(text.splitlines()[-1]) // 2])
+    shutil.rmtree(copy / "checkpoint-4")
+    assert "Held-out accuracy" in report(copy, None).read_text()
+    assert_same_run(whole, train(["--resume", "--output_dir", str(copy)]).path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["metrics.jsonl", "records.jsonl", "held_out.jsonl"])
+def test_garbage_in_the_middle_of_a_file_is_named_and_nothing_is_overwritten(
+    finished, tmp_path, monkeypatch, capsys, name
+):
+    whole, _ = finished
+    copy = shutil.copytree(whole, tmp_path / "copy")
+    lines = (copy / name).read_text().splitlines(keepends=True)
+    (copy / name).write_text("".join([lines[0], lines[1][: len(lines[1]) // 2], *lines[2:]]))
+    written = {path: path.read_bytes() for path in copy.glob("*.jsonl")}
+    for command in (["report", copy], ["train", "--resume", "--output_dir", copy]):
+        status, words = main(monkeypatch, capsys, *command)
+        assert status == 2
+        assert f"{name} line 2 is not JSON" in words
+        assert "without this line the others can be read" in words
+    assert {path: path.read_bytes() for path in copy.glob("*.jsonl")} == written
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "metrics.jsonl"),
+        OSError(errno.EDQUOT, os.strerror(errno.EDQUOT)),
+        RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"),
+        RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 7168 vs 7060"),
+    ],
+)
+def test_a_full_disk_is_known_whoever_says_it(said, monkeypatch, capsys):
+    def fails(*_):
+        raise RuntimeError("of the checkpoint, nothing is left") from said
+
+    monkeypatch.setattr(cli, "app", fails)
+    status, words = main(monkeypatch, capsys)
+    assert status == 1
+    assert str(said) in words
+    assert "a run continues with spancredit train --resume" in words
+
+
+@pytest.mark.parametrize("other", [FileNotFoundError(errno.ENOENT, "No such file"), RuntimeError("shapes differ")])
+def test_an_error_that_is_not_ours_keeps_its_traceback(other, monkeypatch):
+    def fails():
+        raise other
+
+    monkeypatch.setattr(cli, "app", fails)
+    with pytest.raises(type(other)) as caught:
+        cli.main()
+    assert caught.value is other
 
 
 def _timeless(row):
@@ -175,7 +286,7 @@ def test_a_wrong_flag_is_named(flags, said):
 def test_an_output_folder_that_is_a_file_is_named(tmp_path):
     (tmp_path / "taken").write_text("")
     with pytest.raises(sc.RunFolderError, match="is a file; expected a folder"):
-        train(["--output_dir", str(tmp_path / "taken"), "--train_problems", "8", "--held_out_problems", "1"])
+        train(["--output_dir", str(tmp_path / "taken"), "--train_problems", "16", "--held_out_problems", "1"])
 
 
 def test_a_missing_yaml_is_named():

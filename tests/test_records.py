@@ -5,10 +5,11 @@ import math
 
 import pytest
 import torch
+from input_for_tests import assert_one_sentence, full_disk
 
 import spancredit as sc
 from spancredit.models import load_policy
-from spancredit.report.records import SCHEMA, append_lines, keep_until, make_record, read_lines
+from spancredit.report.records import SCHEMA, append_lines, keep_until, make_record, read_lines, write
 from spancredit.report.runfolder import RunFolder, latest, unused
 from spancredit.report.terminal import coloured, explanation
 
@@ -60,20 +61,76 @@ def test_a_last_line_that_a_crash_cut_off_is_left_out_and_repaired(tmp_path):
     append_lines(path, [{"step": 1}, {"step": 2}])
     path.write_text(path.read_text() + '{"step": 3, "tex')
     assert [row["step"] for row in read_lines(path)] == [1, 2]
-    keep_until(path, 1)
+    keep_until([path], 1)
     append_lines(path, [{"step": 2}])
     assert path.read_text() == '{"step": 1}\n{"step": 2}\n'
 
 
 @pytest.mark.parametrize(
     ("line", "said"),
-    [("{broken", "line 2 is not JSON"), ("[1]", "line 2 has list"), ('{"schema": 99}', "line 2 has schema 99")],
+    [
+        (b"{broken", "line 2 is not JSON"),
+        (b'{"step": 2, "tex{"step": 2}', "line 2 is not JSON"),
+        (b"\x00\x00\xff\xfe", "line 2 is not JSON"),
+        (b"[1]", "line 2 has list"),
+        (b'{"schema": 99}', "line 2 has schema 99"),
+        (b'{"reward": 1.0}', "line 2 has step None"),
+    ],
 )
-def test_a_broken_line_is_named(tmp_path, line, said):
+def test_a_broken_line_is_named_and_changes_no_file(tmp_path, line, said):
+    sound, path = tmp_path / "sound.jsonl", tmp_path / "x.jsonl"
+    append_lines(sound, [{"step": 1}, {"step": 3}])
+    path.write_bytes(b'{"step": 1}\n' + line + b'\n{"step": 3}\n')
+    before = sound.read_bytes(), path.read_bytes()
+    for read in (lambda: list(read_lines(path)), lambda: keep_until([sound, path], 1)):
+        with pytest.raises(sc.RecordError, match=said) as caught:
+            read()
+        assert str(path) in str(caught.value)
+        assert_one_sentence(str(caught.value))
+    assert (sound.read_bytes(), path.read_bytes()) == before
+
+
+def test_rows_that_did_not_fit_on_the_disk_leave_those_before_readable_and_are_written_again(tmp_path):
     path = tmp_path / "x.jsonl"
-    path.write_text('{"step": 1}\n' + line + '\n{"step": 3}\n')
-    with pytest.raises(sc.RecordError, match=said):
-        list(read_lines(path))
+    append_lines(path, [{"step": 1}, {"step": 2}])
+    with full_disk("x.jsonl", room=5), pytest.raises(OSError, match="No space left"):
+        append_lines(path, [{"step": 3}])
+    assert path.read_text().endswith('{"ste'), "some of it was written"
+    assert [row["step"] for row in read_lines(path)] == [1, 2]
+    keep_until([path], 2)
+    append_lines(path, [{"step": 3}])
+    assert [row["step"] for row in read_lines(path)] == [1, 2, 3]
+
+
+def test_a_file_that_does_not_fit_on_the_disk_stays_what_it_was(tmp_path):
+    page, lines = tmp_path / "page.html", tmp_path / "x.jsonl"
+    write(page, "before")
+    append_lines(lines, [{"step": 1}, {"step": 2}])
+    for path, rewrite in ((page, lambda: write(page, "after")), (lines, lambda: keep_until([lines], 1))):
+        before = path.read_bytes()
+        with full_disk(f"{path.name}.part", room=3), pytest.raises(OSError, match="No space left"):
+            rewrite()
+        assert path.read_bytes() == before
+    assert sorted(tmp_path.iterdir()) == [page, lines], "what did not fit takes no space"
+
+
+@pytest.mark.parametrize("name", ["settings.yaml", "run.json"])
+def test_a_run_that_cannot_be_begun_on_a_full_disk_can_be_begun_later(tmp_path, name):
+    (tmp_path / "own.yaml").write_text("max_steps: 3\n")
+    begin = lambda: RunFolder.create(tmp_path / "run", [], tmp_path / "own.yaml", seed=1)  # noqa: E731
+    with full_disk(f"{name}.part", room=5), pytest.raises(OSError, match="No space left"):
+        begin()
+    with pytest.raises(sc.RunFolderError, match="holds no run to resume"):
+        RunFolder.reopen(tmp_path / "run")
+    assert begin().facts()["seed"] == 1
+
+
+def test_a_run_whose_beginning_cannot_be_read_is_named(tmp_path):
+    folder = RunFolder.create(tmp_path, [], None, seed=1)
+    (tmp_path / "run.json").write_text('{"flags": [')
+    with pytest.raises(sc.RunFolderError, match=r"run\.json is not JSON; expected the flags") as caught:
+        folder.request()
+    assert_one_sentence(str(caught.value))
 
 
 def test_a_folder_with_a_run_is_not_overwritten(tmp_path):

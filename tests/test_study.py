@@ -12,6 +12,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from input_for_tests import full_disk
 from rich.console import Console
 
 from spancredit.commands.study import show, study
@@ -146,6 +147,26 @@ def test_two_studies_do_not_share_a_folder(tmp_path):
         StudyFolder.open(tmp_path / "study").lock()
     with pytest.raises(RunFolderError, match="holds no study"):
         StudyFolder.open(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["study.yaml", "settings.yaml", "result.json"])
+def test_a_study_whose_own_files_did_not_fit_on_the_disk_goes_on_when_they_do(tmp_path, name):
+    plan = read_plan(plan_file(tmp_path))
+    first, second = plan.headline(plan.choose({}))[:2]
+
+    def work():
+        made = StudyFolder.create(tmp_path / "study", plan)
+        for run in (first, second):
+            made.prepare(run).held_out.write_text('{"step": 4, "accuracy": 0.5}\n')
+            made.finish(run, 1.0)
+        return made
+
+    with full_disk(f"{name}.part", room=20), pytest.raises(OSError, match="No space left"):
+        work()
+    assert not list(tmp_path.glob("study/**/*.part")), "what did not fit takes no space"
+    if name == "result.json":
+        assert StudyFolder.open(tmp_path / "study").accuracies([first, second]) == {first: 0.5}
+    assert work().accuracies([first, second]) == {first: 0.5, second: 0.5}
 
 
 def start(path, folder, *more):

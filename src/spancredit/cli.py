@@ -4,7 +4,7 @@ import json
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -185,10 +185,36 @@ def _text(argument: str) -> str:
         raise SpanCreditError(f"{argument} is no UTF-8 text ({error}).") from error
 
 
+# What the system says of a full disk, and what torch says where it hides that. safetensors quotes the system.
+DISK_FULL = ("No space left on device", "Disk quota exceeded", "unexpected pos", "PytorchStreamWriter failed writing")
+
+
+def disk_full(error: BaseException | None) -> str | None:
+    """What an error, or one that it came from, says of a full disk; None if it is about something else."""
+    while error is not None:
+        if any(words in str(error) for words in DISK_FULL):
+            return str(error).splitlines()[0]
+        error = error.__cause__ or error.__context__
+    return None
+
+
 def main() -> None:
-    """Run the command line; an error of ours is one sentence on standard error and exit status 2."""
+    """Run the command line; an error of ours is one sentence on standard error and exit status 2, a full disk 1."""
     try:
         app()
     except SpanCreditError as error:
-        Console(stderr=True).print(Text(f"spancredit: {error}", style="bold red"), soft_wrap=True)
-        sys.exit(2)
+        _fail(str(error), 2)
+    except Exception as error:
+        said = disk_full(error)
+        if said is None:
+            raise
+        _fail(
+            f"the disk is full ({said}); what was written before is kept: once there is space, a run continues with "
+            "spancredit train --resume, a study with the same command.",
+            1,
+        )
+
+
+def _fail(sentence: str, status: int) -> NoReturn:
+    Console(stderr=True).print(Text(f"spancredit: {sentence}", style="bold red"), soft_wrap=True)
+    sys.exit(status)

@@ -34,7 +34,7 @@ class ModelError(SpanCreditError, ValueError):
 
 
 class TrainerError(SpanCreditError, ValueError):
-    """A trainer setting that cannot carry per-token advantages."""
+    """A trainer setting that cannot carry per-token advantages, or a dataset or reward that cannot be trained on."""
 
 
 class RunFolderError(SpanCreditError, RuntimeError):

@@ -21,7 +21,7 @@ class Recorder(TrainerCallback):
     Args:
         held_out: Problems that accuracy is measured on before, after, and every `held_out_steps` optimizer steps.
         max_new_tokens: Tokens that held-out decoding may take, as many as training allows.
-        sampled: Whether they are answered by sampling as well, before and after.
+        sampled: Whether they are answered by sampling as well.
         records_per_step: Rollouts of each generation batch that become records, evenly spaced over it.
     """
 
@@ -50,7 +50,7 @@ class Recorder(TrainerCallback):
         for row in rows:
             self.progress.held_out(row["step"], row["text"])
         if not rows:
-            self._evaluate(model, 0, sampled=self.sampled)
+            self._evaluate(model, 0)
 
     def finish(self) -> None:
         """Draw the learning curve."""
@@ -78,15 +78,14 @@ class Recorder(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         due = self.held_out_steps and state.global_step % self.held_out_steps == 0
-        last = state.global_step == state.max_steps
-        if due or last:
-            self._evaluate(model, state.global_step, sampled=self.sampled and last)
+        if due or state.global_step == state.max_steps:
+            self._evaluate(model, state.global_step)
 
-    def _evaluate(self, model: Any, step: int, sampled: bool) -> None:
+    def _evaluate(self, model: Any, step: int) -> None:
         accuracy = greedy_accuracy(model, self.tokenizer, self.held_out, self.max_new_tokens)
         low, high = accuracy.interval
         row = {"step": step, "accuracy": accuracy.mean, "low": low, "high": high, "text": str(accuracy)}
-        if sampled:
+        if self.sampled:
             row["sampled"] = sampled_accuracy(model, self.tokenizer, self.held_out, self.max_new_tokens).mean
         append_lines(self.folder.held_out, [row])
         self.progress.held_out(step, str(accuracy))

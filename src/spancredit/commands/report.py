@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from spancredit.errors import RunFolderError
+from spancredit.report.records import write
 from spancredit.report.runfolder import RunFolder
 from spancredit.report.runpage import run_page
-from spancredit.study.folder import StudyFolder, write
+from spancredit.study.folder import StudyFolder
 from spancredit.study.page import save_figures, study_page
 from spancredit.study.results import compare
 

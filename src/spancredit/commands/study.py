@@ -14,7 +14,8 @@ from rich.text import Text
 
 from spancredit.commands.train import parse_checked, quiet
 from spancredit.errors import ConfigError, SpanCreditError
-from spancredit.study.folder import StudyFolder, write
+from spancredit.report.records import write
+from spancredit.study.folder import StudyFolder
 from spancredit.study.plan import Plan, Run, read_plan
 from spancredit.study.results import compare
 from spancredit.study.runner import Outcome, run_study, slots_for

@@ -20,8 +20,10 @@ from spancredit.commands.recorder import Recorder
 from spancredit.commands.train_arguments import Request, TaskArguments, parse, read_request
 from spancredit.errors import ConfigError
 from spancredit.models import load_policy
+from spancredit.report.records import write
 from spancredit.report.runfolder import RunFolder, latest, step_of, unused
 from spancredit.tasks import wordproblems
+from spancredit.training.sampling import prompts_per_batch
 from spancredit.training.trl import CreditGRPOConfig, CreditGRPOTrainer
 
 RUNS = Path("runs")
@@ -68,7 +70,7 @@ def train(argv: list[str], console: Console | None = None) -> RunFolder:
     )
     trainer.remove_callback(PrinterCallback)
     settings = {**asdict(task), **trainer.args.to_dict(), **asdict(model)}
-    (folder.path / "config.json").write_text(json.dumps(settings, indent=2, default=str) + "\n")
+    write(folder.path / "config.json", json.dumps(settings, indent=2, default=str) + "\n")
     folder.rewind(step_of(checkpoint) if checkpoint else -1)
     with recorder.progress.running():
         recorder.start(trainer.model)
@@ -96,6 +98,9 @@ def parse_checked(config: Path | None, flags: list[str]) -> tuple[TaskArguments,
     if task.overlong_cache > _most_tokens(arguments):
         most = _most_tokens(arguments)
         raise ConfigError(f"overlong_cache is {task.overlong_cache}; expected at most max_completion_length, {most}.")
+    least = prompts_per_batch(arguments)
+    if task.train_problems < least:
+        raise ConfigError(f"train_problems is {task.train_problems}; expected at least {least}, one generation batch.")
     _peft_config(model)
     return task, arguments, model
 

@@ -43,18 +43,28 @@ def make_record(
     }
 
 
-def append_lines(path: Path, rows: list[dict[str, Any]]) -> None:
+def append_lines(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """Add rows to a JSON-lines file in one write. Numbers that JSON does not know become null."""
-    text = "".join(json.dumps(_plain(row), ensure_ascii=False) + "\n" for row in rows)
     with path.open("a", encoding="utf-8") as file:
-        file.write(text)
+        file.write(_lines(rows))
+
+
+def write(path: Path, text: str) -> None:
+    """All of it or nothing, whenever the process ends or the disk is full."""
+    part = path.with_name(f"{path.name}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+    part.replace(path)
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     """Rows of a JSON-lines file. A last line that was cut off by a crash is left out.
 
     Raises:
-        RecordError: if any other line is no JSON object, or has a schema that this version does not know.
+        RecordError: if any other line is no JSON object, has no step, or a schema that this version does not know.
     """
     with path.open(encoding="utf-8", errors="replace") as file:
         for number, line in enumerate(file, start=1):
@@ -63,10 +73,15 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
             except json.JSONDecodeError as error:
                 if not line.endswith("\n"):
                     return
-                raise RecordError(f"{path} line {number} is not JSON ({error}); expected one object a line.") from error
+                raise RecordError(
+                    f"{path} line {number} is not JSON ({error}); expected one object a line: without this line the "
+                    "others can be read."
+                ) from error
             if not isinstance(row, dict) or row.get("schema", SCHEMA) != SCHEMA:
                 got = f"schema {row['schema']!r}" if isinstance(row, dict) else type(row).__name__
                 raise RecordError(f"{path} line {number} has {got}; expected an object of schema {SCHEMA}.")
+            if not isinstance(row.get("step"), int):
+                raise RecordError(f"{path} line {number} has step {row.get('step')!r}; expected a whole number.")
             yield row
 
 
@@ -81,14 +96,19 @@ def mean_of(metrics: Sequence[dict[str, Any]], key: str) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def keep_until(path: Path, step: int) -> None:
-    """Drop the rows after a step, and a cut-off last line, before a resumed run writes them anew."""
-    if path.exists():
-        kept = [row for row in read_lines(path) if row["step"] <= step]
-        part = path.with_suffix(".part")
-        part.unlink(missing_ok=True)
-        append_lines(part, kept)
-        part.replace(path)
+def keep_until(paths: Sequence[Path], step: int) -> None:
+    """Drop the rows after a step, and a cut-off last line, before a resumed run writes them anew.
+
+    Raises:
+        RecordError: if a file has a broken line; then none of them is changed.
+    """
+    kept = {path: [row for row in read_lines(path) if row["step"] <= step] for path in paths if path.exists()}
+    for path, rows in kept.items():
+        write(path, _lines(rows))
+
+
+def _lines(rows: Sequence[dict[str, Any]]) -> str:
+    return "".join(json.dumps(_plain(row), ensure_ascii=False) + "\n" for row in rows)
 
 
 def _plain(value: Any) -> Any:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from spancredit.errors import RunFolderError
-from spancredit.report.records import keep_until, read_lines
+from spancredit.report.records import keep_until, read_lines, write
 
 PACKAGES = ("spancredit", "torch", "transformers", "trl", "accelerate", "datasets")
 
@@ -53,10 +53,10 @@ class RunFolder:
             raise RunFolderError(f"{path} is a file; expected a folder, or a name that is free.")
         path.mkdir(parents=True, exist_ok=True)
         if settings is not None:
-            (path / "settings.yaml").write_text(settings.read_text())
+            write(path / "settings.yaml", settings.read_text(encoding="utf-8"))
         versions = {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
         facts = {"flags": flags, "seed": seed, "versions": versions, "machine": platform.platform()}
-        (path / "run.json").write_text(json.dumps(facts, indent=2) + "\n")
+        write(path / "run.json", json.dumps(facts, indent=2) + "\n")
         return cls(path)
 
     @classmethod
@@ -71,8 +71,15 @@ class RunFolder:
         return cls(path)
 
     def facts(self) -> dict[str, Any]:
-        """Flags, seed, versions and machine of the run."""
-        facts: dict[str, Any] = json.loads((self.path / "run.json").read_text())
+        """Flags, seed, versions and machine of the run.
+
+        Raises:
+            RunFolderError: if they cannot be read.
+        """
+        path = self.path / "run.json"
+        if not is_json(path):
+            raise RunFolderError(f"{path} is not JSON; expected the flags, seed and versions that a run starts with.")
+        facts: dict[str, Any] = json.loads(path.read_text())
         return facts
 
     def request(self) -> tuple[Path | None, list[str]]:
@@ -92,8 +99,7 @@ class RunFolder:
 
     def rewind(self, step: int) -> None:
         """Forget what was written after a step, since the resumed run will write it again."""
-        for lines in (self.metrics, self.records, self.held_out):
-            keep_until(lines, step)
+        keep_until((self.metrics, self.records, self.held_out), step)
 
     def rows(self, lines: Path) -> list[dict[str, Any]]:
         return list(read_lines(lines)) if lines.exists() else []

@@ -13,8 +13,9 @@ import yaml
 from filelock import FileLock, Timeout
 
 from spancredit.errors import RunFolderError
+from spancredit.report.records import write
 from spancredit.report.runfolder import RunFolder
-from spancredit.study.plan import Plan, Run, read_plan
+from spancredit.study.plan import MEASURES, Plan, Run, read_plan
 
 
 @dataclass(frozen=True)
@@ -86,17 +87,11 @@ class StudyFolder:
         return (self.of(run).path / "result.json").exists()
 
     def accuracy(self, run: Run) -> float | None:
-        """Held-out accuracy at the end of a run that is done."""
-        return self.of(run).rows(self.of(run).held_out)[-1]["accuracy"] if self.done(run) else None
+        """Held-out accuracy at the end of a run that is done, by the plan's measure."""
+        name = MEASURES[self.plan.measure]
+        return self.of(run).rows(self.of(run).held_out)[-1][name] if self.done(run) else None
 
     def accuracies(self, runs: list[Run]) -> dict[Run, float]:
         """Of those that are done."""
         found = {run: self.accuracy(run) for run in runs}
         return {run: accuracy for run, accuracy in found.items() if accuracy is not None}
-
-
-def write(path: Path, text: str) -> None:
-    """All of it or nothing, whenever the process ends."""
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)

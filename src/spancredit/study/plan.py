@@ -27,6 +27,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "steps": {"credit_mode": "uniform", "step_advantages": True},
     "steps_surprisal": {"credit_scorer": "surprisal", "step_advantages": True},
 }
+MEASURES = {"greedy": "accuracy", "sampled": "sampled"}  # and what rows of held_out.jsonl call them
 OWN = ("seed", "learning_rate", "output_dir")  # settings that the study sets itself
 
 
@@ -53,6 +54,7 @@ class Plan:
         rates: Learning rates. With several, each arm's is chosen on `tuning_seeds`.
         settings: Of every run, as in a YAML file of `spancredit train`.
         reference: The arm that the others are compared with: `uniform` if there is one, else the first.
+        measure: Of held-out accuracy, by which rates are chosen and arms compared: `greedy` or `sampled`.
 
     Raises:
         ConfigError: if a part is missing, empty, given twice or at odds with another.
@@ -64,6 +66,7 @@ class Plan:
     tuning_seeds: tuple[int, ...]
     settings: dict[str, Any]
     reference: str
+    measure: str = "greedy"
 
     def __post_init__(self) -> None:
         for name in ("arms", "seeds", "rates"):
@@ -79,6 +82,10 @@ class Plan:
         if set(self.seeds) & set(self.tuning_seeds):
             both = sorted(set(self.seeds) & set(self.tuning_seeds))
             raise ConfigError(f"seeds and tuning_seeds share {both}; expected rates to be chosen on other seeds.")
+        if self.measure not in MEASURES:
+            raise UnknownNameError("measure", self.measure, MEASURES)
+        if self.measure == "sampled" and not self.settings.get("held_out_sampled"):
+            raise ConfigError("the study's measure is 'sampled'; expected held_out_sampled: true in its settings.")
         for place, settings in {"settings": self.settings, **self.arms}.items():
             for name in OWN:
                 if name in settings:
@@ -157,6 +164,7 @@ def read_plan(path: Path) -> Plan:
         tuning_seeds=_numbers(given, "tuning_seeds", int, []),
         settings=_mapping("settings", given.get("settings")),
         reference=str(given.get("reference", "uniform" if "uniform" in arms else next(iter(arms), ""))),
+        measure=str(given.get("measure", "greedy")),
     )
 
 

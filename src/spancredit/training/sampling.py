@@ -21,9 +21,11 @@ from transformers import ProcessorMixin
 from trl import GRPOConfig, GRPOTrainer
 
 from spancredit.errors import TrainerError
+from spancredit.training.rewards import check_finite, checked
 from spancredit.training.rows import SCALAR, Row, join_rows, loss_tokens, split_rows
 
 COUNTER = "num_tokens"  # TRL's metric of what was generated so far
+UNREWARDED = "frac_reward_none"  # named as TRL's frac_reward_zero_std is
 
 
 @dataclass(frozen=True)
@@ -76,9 +78,12 @@ class DynamicSamplingTrainer(GRPOTrainer):
     do not: their advantage is zero. Metrics of TRL are those of the first draw; its table of completions shows what
     is trained on. What was drawn, kept and dropped is logged under `dynamic_sampling/`.
 
+    A completion that no reward function applies to has no advantage and is no part of its group's baseline;
+    `frac_reward_none` is the share of them.
+
     Raises:
-        TrainerError: at start, if `args` is no `DynamicSamplingConfig`, the dataset has no length, or prompts have
-            images.
+        TrainerError: at start, if `args` is no `DynamicSamplingConfig`, the dataset has no length or no whole batch, or
+            prompts have images; later, if a reward function fails or gives what is no finite number.
     """
 
     def __init__(
@@ -87,6 +92,7 @@ class DynamicSamplingTrainer(GRPOTrainer):
         if args is not None and not isinstance(args, DynamicSamplingConfig):
             raise TrainerError(f"args is a {type(args).__name__}; expected a DynamicSamplingConfig.")
         super().__init__(model, reward_funcs, args or DynamicSamplingConfig(), *rest, **named)
+        self.reward_funcs: list[Any] = list(map(checked, self.reward_funcs, self.reward_func_names))
         self._prompts: Any = None  # the dataset as the loader gives it, once prompts were drawn from it
         self._batch = (-1, 0)  # optimizer step, and which of its generation batches
         self.batch_rewards: list[float] = []  # of the last batch, all ranks, weighted sums; NaN where none applied
@@ -97,10 +103,23 @@ class DynamicSamplingTrainer(GRPOTrainer):
         if isinstance(self.processing_class, ProcessorMixin):
             raise TrainerError("the policy reads images, which dynamic sampling does not carry; expected text alone.")
 
-    def _calculate_rewards(self, *given: Any) -> torch.Tensor:
-        rewards_BF: torch.Tensor = super()._calculate_rewards(*given)
+    def get_train_dataloader(self) -> Any:
+        wanted = prompts_per_batch(self.args)
+        if not isinstance(self.train_dataset, IterableDataset) and len(self.train_dataset) < wanted:
+            raise TrainerError(
+                f"the dataset has {len(self.train_dataset)} prompts; expected at least {wanted}, as many as a "
+                "generation batch takes, since a smaller one is left out and nothing would be trained."
+            )
+        return super().get_train_dataloader()
+
+    def _calculate_rewards(self, inputs: Any, prompts: Any, *given: Any) -> torch.Tensor:
+        rewards_BF: torch.Tensor = super()._calculate_rewards(inputs, prompts, *given)
+        if rewards_BF.isinf().any():  # on every rank alike
+            check_finite(rewards_BF, self.reward_func_names, gather_object(prompts), self.state.global_step + 1)
+        unrewarded_B = rewards_BF.isnan().all(1)
+        self._metrics["train" if self.model.training else "eval"][UNREWARDED].append(unrewarded_B.float().mean().item())
         totals_B = (rewards_BF * self.reward_weights.to(rewards_BF.device)).nansum(1)
-        self.batch_rewards = totals_B.masked_fill(rewards_BF.isnan().all(1), math.nan).tolist()
+        self.batch_rewards = totals_B.masked_fill(unrewarded_B, math.nan).tolist()
         return rewards_BF
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -212,6 +231,11 @@ class DynamicSamplingTrainer(GRPOTrainer):
         }
         for name, value in counts.items():
             self._metrics["train"][f"dynamic_sampling/{name}"].append(value)
+
+
+def prompts_per_batch(args: GRPOConfig) -> int:
+    """Prompts that a generation batch of all ranks takes."""
+    return int(args.generation_batch_size // args.num_generations)
 
 
 def has_signal(group: Group) -> bool:
