@@ -1,13 +1,19 @@
 """Step advantages: what a completion gained from one calculation to the next, as its own group tells."""
 
+import copy
+from itertools import islice
+
 import pytest
 import torch
+from datasets import Dataset
 from hypothesis import given
 from hypothesis import strategies as st
+from toy_models import TRAINER
 
 import spancredit as sc
+from spancredit.tasks.wordproblems import problems
 from spancredit.training.steps import path_of, shared, state_values, step_advantages
-from spancredit.training.trl import CreditGRPOConfig
+from spancredit.training.trl import CreditGRPOConfig, CreditGRPOTrainer
 
 GROUP = 4
 
@@ -74,3 +80,52 @@ def test_a_loss_that_takes_one_ratio_for_a_sequence_is_refused(tmp_path):
     settings = {"output_dir": str(tmp_path), "bf16": False, "use_cpu": True, "credit_mode": "uniform"}
     with pytest.raises(sc.TrainerError, match=r"cannot carry per-token advantages.*step_advantages"):
         CreditGRPOConfig(**settings, importance_sampling_level="sequence", step_advantages=True)
+
+
+ROWS = Dataset.from_list([problem.row() for problem in islice(problems("train", 0, "easy"), 64)])
+
+
+def alternating(completions, **_):
+    return [float(i % 2) for i in range(len(completions))]
+
+
+def batch_of(policy, tmp_path, **changes):
+    """What the loss is given of the first generation batch, and the metrics."""
+    model, tokenizer = policy
+    config = CreditGRPOConfig(
+        **TRAINER,
+        output_dir=str(tmp_path),
+        max_steps=1,
+        per_device_train_batch_size=8,
+        num_generations=4,
+        max_completion_length=48,
+        **changes,
+    )
+    trainer = CreditGRPOTrainer(
+        copy.deepcopy(model), alternating, config, train_dataset=ROWS, processing_class=tokenizer
+    )
+    seen, original = [], trainer._generate_and_score_completions
+    trainer._generate_and_score_completions = lambda inputs: seen.append(original(inputs)) or seen[-1]
+    trainer.train()
+    return seen[0], trainer.state.log_history[0], tokenizer
+
+
+def test_the_loss_is_given_step_advantages_times_weights(policy, tmp_path):
+    plain, _, tokenizer = batch_of(policy, tmp_path, credit_mode="uniform")
+    steps, logged, _ = batch_of(policy, tmp_path, credit_mode="uniform", step_advantages=True)
+    weighted, _, _ = batch_of(policy, tmp_path, credit_scorer="surprisal")
+    both, _, _ = batch_of(policy, tmp_path, credit_scorer="surprisal", step_advantages=True)
+    assert torch.equal(plain["completion_ids"], both["completion_ids"]), "the same seed samples the same"
+    rollouts = [
+        sc.Rollout([5], ids[mask.bool()].tolist())
+        for ids, mask in zip(plain["completion_ids"], plain["completion_mask"], strict=True)
+    ]
+    paths = [path_of(0, rollout, tokenizer, sc.CreditConfig()) for rollout in rollouts]
+    sizes = [len(rollout.completion_ids) for rollout in rollouts]
+    expected = step_advantages(plain["advantages"].tolist(), paths, sizes, 4)
+    for b, (row_T, size) in enumerate(zip(expected, sizes, strict=True)):
+        torch.testing.assert_close(steps["advantages"][b, :size], row_T)
+        weights_T = weighted["advantages"][b, :size] / plain["advantages"][b]
+        torch.testing.assert_close(both["advantages"][b, :size], row_T * weights_T)
+    assert any(len(set(row_T.tolist())) > 1 for row_T in expected), "some completion has steps that differ"
+    assert logged["step_advantages/shared"] == shared(paths, 4)

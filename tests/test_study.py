@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 from input_for_tests import full_disk
 from rich.console import Console
 
+import spancredit as sc
 from spancredit.commands.study import show, study
 from spancredit.errors import ConfigError, RunFolderError
+from spancredit.study.figures import importance, phases
 from spancredit.study.folder import StudyFolder
-from spancredit.study.page import study_page
+from spancredit.study.page import save_figures, study_page
 from spancredit.study.plan import ARMS, Run, read_plan
 from spancredit.study.results import compare
 from spancredit.study.runner import slots_for
@@ -44,15 +46,17 @@ def plan_file(folder, **changes):
     return path
 
 
-def finished(folder, accuracies):
-    """A study whose runs are done, without running them: arm -> one accuracy a seed."""
-    path = plan_file(folder, arms=list(accuracies), seeds=list(range(len(next(iter(accuracies.values()))))))
+def finished(folder, accuracies, sampled=None, **changes):
+    """A study whose runs are done, without running them: arm -> one accuracy a seed, and if given sampled ones."""
+    path = plan_file(folder, arms=list(accuracies), seeds=list(range(len(next(iter(accuracies.values()))))), **changes)
     made = StudyFolder.create(folder / "study", read_plan(path))
     for arm, values in accuracies.items():
         for seed, value in enumerate(values):
             run = Run(arm, 5e-5, seed)
             place = made.prepare(run)
             rows = [{"step": 0, "accuracy": 0.4}, {"step": 10, "accuracy": value}]
+            if sampled:
+                rows = [row | {"sampled": share} for row, share in zip(rows, (0.2, sampled[arm][seed]), strict=True)]
             place.held_out.write_text("".join(json.dumps(row) + "\n" for row in rows))
             place.metrics.write_text(json.dumps({"step": 1, "credit/time_share": 0.2}) + "\n")
             made.finish(run, 1.0)
@@ -330,3 +334,66 @@ def test_steps_are_read_off_a_straight_line_between_evaluations():
     assert steps_to(curve, 0.45) == 10
     assert steps_to(curve, 0.3) == 0
     assert steps_to(curve, 0.51) is None
+
+
+GREEDY = {"uniform": [0.5, 0.5, 0.5, 0.5, 0.5], "counterfactual": [0.7, 0.6, 0.7, 0.6, 0.7]}
+SAMPLED = {"uniform": [0.5, 0.6, 0.5, 0.6, 0.5], "counterfactual": [0.3, 0.4, 0.4, 0.4, 0.3]}
+
+
+def test_a_study_is_judged_by_its_measure_and_shows_the_other_one(tmp_path):
+    both = SETTINGS | {"held_out_sampled": True}
+    (greedy,) = compare(finished(tmp_path, GREEDY, SAMPLED, settings=both))
+    (tmp_path / "second").mkdir()
+    made = finished(tmp_path / "second", GREEDY, SAMPLED, settings=both, measure="sampled")
+    (sampled,) = compare(made)
+    assert greedy.verdicts == {"counterfactual": "above"}
+    assert sampled.verdicts == {"counterfactual": "below"}
+    assert sampled.differences["counterfactual"].values == greedy.others["counterfactual"].values
+    assert [row["accuracy"] for row in sampled.arms[0].curves[0]] == [0.2, 0.5]
+    assert made.accuracies([Run("uniform", 5e-5, 1)]) == {Run("uniform", 5e-5, 1): 0.6}
+    page = study_page(made, [sampled])
+    assert "Held-out accuracy, sampled" in page
+    assert "greedy (sd)" in page
+    assert "66.0% (5.5), gain +16.0" in page
+
+
+def test_without_sampled_accuracy_there_is_no_other_measure(tmp_path):
+    (comparison,) = compare(finished(tmp_path, GREEDY))
+    assert comparison.others == {"counterfactual": None}
+    assert comparison.arms[0].others == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [({"measure": "sampld"}, "Did you mean 'sampled'"), ({"measure": "sampled"}, "expected held_out_sampled: true")],
+)
+def test_a_measure_that_there_will_not_be_is_refused(tmp_path, changes, words):
+    with pytest.raises(sc.SpanCreditError, match=words):
+        read_plan(plan_file(tmp_path, **changes))
+
+
+def test_pictures_show_what_earned_the_credit_and_where_the_time_went(tmp_path):
+    made = finished(tmp_path, GREEDY)
+    rows = {
+        "uniform": {"step": 1, "step_time": 4.0, "generation/seconds": 1.5, "credit/seconds": 0.0},
+        "counterfactual": {
+            "step": 1,
+            "step_time": 5.0,
+            "generation/seconds": 1.5,
+            "credit/seconds": 1.0,
+            "credit/drop/calculation": 3.0,
+            "credit/weight_share/calculation": 0.6,
+        },
+    }
+    bars = [patch for axes in phases({arm: [row] for arm, row in rows.items()}).axes for patch in axes.patches]
+    assert sorted(round(bar.get_width(), 6) for bar in bars) == [0.0, 1.0, 1.5, 1.5, 2.5, 2.5]
+    drops, shares = importance({arm: [row] for arm, row in rows.items()}).axes
+    assert [bar.get_height() for bar in drops.patches] == [3.0]
+    assert [bar.get_height() for bar in shares.patches] == [0.6]
+    save_figures(made, compare(made))
+    names = {path.name for path in (made.path / "figures").iterdir()}
+    assert names == {
+        f"{name}.{ending}"
+        for name in ("learning-curves", "accuracy", "convergence", "importance", "phases")
+        for ending in ("svg", "png")
+    }

@@ -3,8 +3,8 @@
     python tools/careless_policy.py OUTPUT            # 3 minutes on one core
 
 Its lengths fit the task and it can calculate, but it samples a wrong result at a known rate, so what a policy gradient
-has to change stands in the calculations and nowhere else. The other regime is the bundled policy on `easy`: it was taught
-on longer problems, and what it has to learn there is when to stop.
+has to change stands in the calculations and nowhere else. The other regime is the bundled policy on `easy`: taught on
+longer problems, it has to learn when to stop.
 """
 
 import itertools

@@ -34,7 +34,7 @@ def learning_curves(comparison: Comparison) -> Figure:
         axes.plot(steps, middles, color=colour, label=_label(arm), marker=MARKERS[i % len(MARKERS)], markersize=4)
         axes.fill_between(steps, low, high, color=colour, alpha=0.15, linewidth=0)
     axes.set_xlabel("optimizer step")
-    axes.set_ylabel("held-out accuracy, greedy (%)")
+    axes.set_ylabel(f"held-out accuracy, {comparison.measure} (%)")
     axes.legend(frameon=False)
     plain(axes)
     return figure
@@ -54,7 +54,7 @@ def accuracies(comparison: Comparison) -> Figure:
         axes.scatter([x] * len(values), values, color=colour, s=18, zorder=2)
         axes.hlines(mean(values), x - 0.25, x + 0.25, color=colour, linewidth=2.5, zorder=3)
     axes.set_xticks(range(len(done)), [_label(arm) for arm in done])
-    axes.set_ylabel("held-out accuracy, greedy (%)")
+    axes.set_ylabel(f"held-out accuracy, {comparison.measure} (%)")
     plain(axes)
     return figure
 

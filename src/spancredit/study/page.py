@@ -8,10 +8,10 @@ from spancredit.report.runfolder import RunFolder
 from spancredit.report.runpage import COSTS, KINDS, costs, kind_rows
 from spancredit.study.figures import Metrics, accuracies, convergence, importance, learning_curves, phases
 from spancredit.study.folder import StudyFolder
-from spancredit.study.plan import Run
+from spancredit.study.plan import OTHER, Run
 from spancredit.study.results import ArmResult, Comparison
 from spancredit.study.statistics import Difference
-from spancredit.study.terminal import NOTES, accuracy, points, sampled, steps_reached, verdict
+from spancredit.study.terminal import NOTES, accuracy, by_other, points, steps_reached, verdict
 
 COMPARED = {
     "learning-curves": (learning_curves, "Held-out accuracy over steps, mean and one standard deviation over seeds"),
@@ -20,18 +20,7 @@ COMPARED = {
 }
 IMPORTANCE = "importance", importance, "Mean drop and share of the weight by kind of span, over all steps"
 PHASES = "phases", phases, "Where the seconds of a step go, medians; runs that share cores slow each other down"
-HEADLINE = (
-    "arm",
-    "rate",
-    "seeds",
-    "accuracy (sd)",
-    "gain",
-    "95 % Student",
-    "95 % bootstrap",
-    "p (least)",
-    "steps",
-    "sampled (sd)",
-)
+HEADLINE = ("arm", "rate", "seeds", "accuracy (sd)", "gain", "95 % Student", "95 % bootstrap", "p (least)", "steps")
 
 
 def study_page(study: StudyFolder, comparisons: Sequence[Comparison]) -> str:
@@ -67,13 +56,13 @@ def save_figures(study: StudyFolder, comparisons: Sequence[Comparison]) -> None:
 def _headline(number: int, comparison: Comparison) -> Section:
     return Section(
         f"headline-{number + 1}",
-        f"Held-out accuracy, {comparison.name}",
+        f"Held-out accuracy, {comparison.measure}, {comparison.name}",
         notes=[
             NOTES.format(reference=comparison.reference),
             "p: exact sign-flip permutation test, and the least that so many seeds can give",
             *(f"{arm.arm}: {verdict(comparison, arm)}" for arm in comparison.arms),
         ],
-        header=HEADLINE,
+        header=(*HEADLINE, f"{OTHER[comparison.measure]} (sd)"),
         rows=[_row(comparison, arm) for arm in comparison.arms],
         figures=[Picture(svg(draw(comparison)), caption) for draw, caption in COMPARED.values()],
     )
@@ -81,7 +70,7 @@ def _headline(number: int, comparison: Comparison) -> Section:
 
 def _row(comparison: Comparison, arm: ArmResult) -> list[str]:
     if not arm.seeds:
-        return [arm.arm, f"{arm.rate:g}", "0", *[""] * (len(HEADLINE) - 3)]
+        return [arm.arm, f"{arm.rate:g}", "0", *[""] * (len(HEADLINE) - 2)]
     against = _against(comparison.differences.get(arm.arm))
     return [
         arm.arm,
@@ -90,7 +79,7 @@ def _row(comparison: Comparison, arm: ArmResult) -> list[str]:
         accuracy(arm.accuracies),
         *against,
         steps_reached(arm),
-        sampled(comparison, arm),
+        by_other(comparison, arm),
     ]
 
 

@@ -28,6 +28,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "steps_surprisal": {"credit_scorer": "surprisal", "step_advantages": True},
 }
 MEASURES = {"greedy": "accuracy", "sampled": "sampled"}  # and what rows of held_out.jsonl call them
+OTHER = {"greedy": "sampled", "sampled": "greedy"}
 OWN = ("seed", "learning_rate", "output_dir")  # settings that the study sets itself
 
 

@@ -6,7 +6,7 @@ from statistics import median
 from typing import Any
 
 from spancredit.study.folder import StudyFolder
-from spancredit.study.plan import Run
+from spancredit.study.plan import MEASURES, OTHER, Run
 from spancredit.study.statistics import Difference, paired, smallest_visible, steps_to, verdicts
 
 REACH = 0.9  # of what the reference gains on the same seed
@@ -19,9 +19,9 @@ class ArmResult:
 
     Args:
         seeds: Of the runs that are done.
-        accuracies: Held-out accuracy at the end, greedy, one a seed.
-        sampled: The same with one sampled completion a problem; empty unless every run has it.
-        curves: The rows of held_out.jsonl, one list a seed.
+        accuracies: Held-out accuracy at the end by the study's measure, one a seed.
+        others: The same by the other measure, greedy or sampled; empty unless every run has it.
+        curves: Accuracies over steps, one list of rows a seed.
         steps: Steps to nine tenths of what the reference gains on the same seed; None where a run does not get there.
             Only seeds on which the reference is done and gains.
         share: Credit's share of the training time, the median over the steps of all runs.
@@ -31,7 +31,7 @@ class ArmResult:
     rate: float
     seeds: tuple[int, ...]
     accuracies: tuple[float, ...]
-    sampled: tuple[float, ...]
+    others: tuple[float, ...]
     curves: tuple[Rows, ...]
     steps: tuple[float | None, ...]
     share: float
@@ -42,25 +42,27 @@ class Comparison:
     """All arms at their best rates, or at a common one.
 
     Args:
+        measure: Of accuracy, `greedy` or `sampled`.
         seeds: That were planned.
         differences: To the reference over the seeds that both have; None with fewer than two.
-        sampled: The same for sampled accuracy.
+        others: The same by the other measure.
         verdicts: What may be said of each arm but the reference.
         visible: The smallest true difference that as many seeds show with power 0.8, by the spread of these.
     """
 
     name: str
+    measure: str
     reference: str
     seeds: tuple[int, ...]
     arms: tuple[ArmResult, ...]
     differences: dict[str, Difference | None]
-    sampled: dict[str, Difference | None]
+    others: dict[str, Difference | None]
     verdicts: dict[str, str]
     visible: dict[str, float | None]
 
     def plain(self) -> dict[str, Any]:
         """As JSON knows it."""
-        return {**asdict(self), "differences": _plain(self.differences), "sampled": _plain(self.sampled)}
+        return {**asdict(self), "differences": _plain(self.differences), "others": _plain(self.others)}
 
 
 def _plain(differences: dict[str, Difference | None]) -> dict[str, Any]:
@@ -89,15 +91,22 @@ def compare(study: StudyFolder) -> list[Comparison]:
 def _comparison(name: str, study: StudyFolder, rates: dict[str, float]) -> Comparison:
     plan = study.plan
     done = {arm: [run for seed in plan.seeds if study.done(run := Run(arm, rate, seed))] for arm, rate in rates.items()}
-    curves = {run: study.of(run).rows(study.of(run).held_out) for runs in done.values() for run in runs}
+    curves = {run: _curve(study, run) for runs in done.values() for run in runs}
     targets = _targets({run.seed: curves[run] for run in done[plan.reference]})
     arms = tuple(_arm(study, arm, rates[arm], runs, curves, targets) for arm, runs in done.items())
     by_arm = {one.arm: one for one in arms}
     reference = by_arm.pop(plan.reference)
     pairs = {arm: _paired(reference, one, "accuracies") for arm, one in by_arm.items()}
-    sampled = {arm: _paired(reference, one, "sampled") for arm, one in by_arm.items()}
+    others = {arm: _paired(reference, one, "others") for arm, one in by_arm.items()}
     visible = {arm: smallest_visible(one.values, len(one.values)) if one else None for arm, one in pairs.items()}
-    return Comparison(name, plan.reference, plan.seeds, arms, pairs, sampled, verdicts(pairs), visible)
+    return Comparison(name, plan.measure, plan.reference, plan.seeds, arms, pairs, others, verdicts(pairs), visible)
+
+
+def _curve(study: StudyFolder, run: Run) -> Rows:
+    """A run's accuracy over steps by the study's measure, and by the other if it has that."""
+    measure, other = MEASURES[study.plan.measure], MEASURES[OTHER[study.plan.measure]]
+    rows = study.of(run).rows(study.of(run).held_out)
+    return [{"step": row["step"], "accuracy": row[measure], "other": row.get(other)} for row in rows]
 
 
 def _targets(curves: dict[int, Rows]) -> dict[int, float]:
@@ -121,7 +130,7 @@ def _arm(
         rate,
         tuple(run.seed for run in runs),
         tuple(end["accuracy"] for end in ends),
-        tuple(end["sampled"] for end in ends) if all("sampled" in end for end in ends) else (),
+        tuple(end["other"] for end in ends) if all(end["other"] is not None for end in ends) else (),
         tuple(curves[run] for run in runs),
         tuple(steps_to(curves[run], targets[run.seed]) for run in runs if run.seed in targets),
         median(shares) if shares else 0.0,

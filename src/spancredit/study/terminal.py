@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from spancredit.study.folder import StudyFolder
-from spancredit.study.plan import Run
+from spancredit.study.plan import OTHER, Run
 from spancredit.study.results import ArmResult, Comparison
 from spancredit.study.statistics import FEWEST, Difference, spread
 
@@ -57,7 +57,7 @@ def headline(comparison: Comparison) -> Group:
         box=None,
         pad_edge=False,
         padding=(0, 2, 0, 0),
-        title=f"Held-out accuracy, {comparison.name}",
+        title=f"Held-out accuracy, {comparison.measure}, {comparison.name}",
         title_justify="left",
     )
     for column in COLUMNS:
@@ -65,7 +65,8 @@ def headline(comparison: Comparison) -> Group:
     for arm in comparison.arms:
         table.add_row(*_row(arm, comparison.differences.get(arm.arm)))
     words = [Text(f"{arm.arm}: {verdict(comparison, arm)}") for arm in comparison.arms]
-    words += [Text(f"{arm.arm}, sampled: {sampled(comparison, arm)}") for arm in comparison.arms if arm.sampled]
+    other = OTHER[comparison.measure]
+    words += [Text(f"{arm.arm}, {other}: {by_other(comparison, arm)}") for arm in comparison.arms if arm.others]
     return Group(table, Text(NOTES.format(reference=comparison.reference), style="dim"), *words)
 
 
@@ -84,11 +85,11 @@ def accuracy(values: Sequence[float]) -> str:
     return f"{middle:.1%} ({100 * deviation:.1f})"
 
 
-def sampled(comparison: Comparison, arm: ArmResult) -> str:
-    """Sampled accuracy, and what it gains over the reference."""
-    difference = comparison.sampled.get(arm.arm)
+def by_other(comparison: Comparison, arm: ArmResult) -> str:
+    """Accuracy by the measure that is not the study's, and what it gains over the reference."""
+    difference = comparison.others.get(arm.arm)
     gain = f", gain {100 * difference.mean:+.1f} ({points(difference.student)})" if difference else ""
-    return f"{accuracy(arm.sampled)}{gain}" if arm.sampled else ""
+    return f"{accuracy(arm.others)}{gain}" if arm.others else ""
 
 
 def points(interval: tuple[float, float]) -> str:
