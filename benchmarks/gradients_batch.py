@@ -103,8 +103,9 @@ def token_roles(tokenizer: Any, batch: Batch) -> list[list[str]]:
         stretches = read_solution(aligned.text, problem)
         names, before = [], None
         for start, end in zip(aligned.starts, aligned.ends, strict=True):
-            middle = (start + max(start, end - 1)) // 2 + (aligned.text[start:end].startswith(" ") and end - start > 1)
-            here = next((s for s in stretches if s.start <= middle < s.end), stretches[-1])
+            piece = aligned.text[start:end]
+            place = start + (len(piece) - len(piece.lstrip()) if piece.strip() else 0)
+            here = next((s for s in stretches if s.start <= place < s.end), stretches[-1])
             begins = here.role in ("filler", "lead_in") and here is not before
             names.append(f"{here.role}, first token" if begins else here.role)
             before = here
