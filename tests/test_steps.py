@@ -1,6 +1,7 @@
 """Step advantages: what a completion gained from one calculation to the next, as its own group tells."""
 
 import copy
+import math
 from itertools import islice
 
 import pytest
@@ -12,7 +13,8 @@ from toy_models import TRAINER
 
 import spancredit as sc
 from spancredit.tasks.wordproblems import problems
-from spancredit.training.steps import path_of, shared, state_values, step_advantages
+from spancredit.training.resample import _scale
+from spancredit.training.steps import group_values, path_of, shared, step_advantages
 from spancredit.training.trl import CreditGRPOConfig, CreditGRPOTrainer
 
 GROUP = 4
@@ -31,11 +33,16 @@ def groups(draw):
     return advantages, paths, sizes
 
 
+def rows_of(advantages, paths, sizes):
+    values = group_values(advantages, paths, GROUP)
+    return [step_advantages(*one) for one in zip(advantages, paths, values, sizes, strict=True)]
+
+
 def test_by_hand():
     # One prompt. Two completions make the same first calculation: one is right (+1), one wrong (-1); of the others,
     # which begin differently, one is right.
     paths = [[(3, "1+1=2"), (6, "2+2=4")], [(3, "1+1=2"), (6, "2+2=5")], [(3, "1+1=3")], []]
-    rows = step_advantages([1.0, -1.0, -0.5, 0.9], paths, [8, 8, 5, 2], GROUP)
+    rows = rows_of([1.0, -1.0, -0.5, 0.9], paths, [8, 8, 5, 2])
     prompt = (1.0 - 1.0 - 0.5 + 0.9) / 4
     first = (1.0 - 1.0) / 2
     expected = [
@@ -52,19 +59,19 @@ def test_by_hand():
 @given(groups())
 def test_the_changes_along_a_completion_add_up_to_what_it_is_above_its_group(given):
     advantages, paths, sizes = given
-    values = state_values(advantages, paths, GROUP)
-    rows = step_advantages(advantages, paths, sizes, GROUP)
+    values = group_values(advantages, paths, GROUP)
+    rows = rows_of(advantages, paths, sizes)
     for b, (row_T, path) in enumerate(zip(rows, paths, strict=True)):
         starts = [0, *(end for end, _ in path)]
-        assert sum(row_T[start] for start in starts) == pytest.approx(advantages[b] - values[(b // GROUP,)], abs=1e-5)
+        assert sum(row_T[start] for start in starts) == pytest.approx(advantages[b] - values[b][0], abs=1e-5)
 
 
 @given(groups(), st.permutations(range(GROUP)))
 def test_the_order_of_a_group_changes_nothing_and_other_prompts_do_not_matter(given, order):
     advantages, paths, sizes = given
-    rows = step_advantages(advantages, paths, sizes, GROUP)
+    rows = rows_of(advantages, paths, sizes)
     moved = [[values[i] for i in order] for values in (advantages, paths, sizes)]
-    for row_T, i in zip(step_advantages(*moved, GROUP), order, strict=True):
+    for row_T, i in zip(rows_of(*moved), order, strict=True):
         torch.testing.assert_close(row_T, rows[i])
 
 
@@ -79,7 +86,7 @@ def test_calculations_are_the_same_whatever_the_spaces(policy):
 def test_a_loss_that_takes_one_ratio_for_a_sequence_is_refused(tmp_path):
     settings = {"output_dir": str(tmp_path), "bf16": False, "use_cpu": True, "credit_mode": "uniform"}
     with pytest.raises(sc.TrainerError, match=r"cannot carry per-token advantages.*step_advantages"):
-        CreditGRPOConfig(**settings, importance_sampling_level="sequence", step_advantages=True)
+        CreditGRPOConfig(**settings, importance_sampling_level="sequence", step_advantages="group")
 
 
 ROWS = Dataset.from_list([problem.row() for problem in islice(problems("train", 0, "easy"), 64)])
@@ -89,7 +96,7 @@ def alternating(completions, **_):
     return [float(i % 2) for i in range(len(completions))]
 
 
-def batch_of(policy, tmp_path, **changes):
+def batch_of(policy, tmp_path, rewards=alternating, **changes):
     """What the loss is given of the first generation batch, and the metrics."""
     model, tokenizer = policy
     config = CreditGRPOConfig(
@@ -101,9 +108,7 @@ def batch_of(policy, tmp_path, **changes):
         max_completion_length=48,
         **changes,
     )
-    trainer = CreditGRPOTrainer(
-        copy.deepcopy(model), alternating, config, train_dataset=ROWS, processing_class=tokenizer
-    )
+    trainer = CreditGRPOTrainer(copy.deepcopy(model), rewards, config, train_dataset=ROWS, processing_class=tokenizer)
     seen, original = [], trainer._generate_and_score_completions
     trainer._generate_and_score_completions = lambda inputs: seen.append(original(inputs)) or seen[-1]
     trainer.train()
@@ -112,9 +117,9 @@ def batch_of(policy, tmp_path, **changes):
 
 def test_the_loss_is_given_step_advantages_times_weights(policy, tmp_path):
     plain, _, tokenizer = batch_of(policy, tmp_path, credit_mode="uniform")
-    steps, logged, _ = batch_of(policy, tmp_path, credit_mode="uniform", step_advantages=True)
+    steps, logged, _ = batch_of(policy, tmp_path, credit_mode="uniform", step_advantages="group")
     weighted, _, _ = batch_of(policy, tmp_path, credit_scorer="surprisal")
-    both, _, _ = batch_of(policy, tmp_path, credit_scorer="surprisal", step_advantages=True)
+    both, _, _ = batch_of(policy, tmp_path, credit_scorer="surprisal", step_advantages="group")
     assert torch.equal(plain["completion_ids"], both["completion_ids"]), "the same seed samples the same"
     rollouts = [
         sc.Rollout([5], ids[mask.bool()].tolist())
@@ -122,10 +127,65 @@ def test_the_loss_is_given_step_advantages_times_weights(policy, tmp_path):
     ]
     paths = [path_of(0, rollout, tokenizer, sc.CreditConfig()) for rollout in rollouts]
     sizes = [len(rollout.completion_ids) for rollout in rollouts]
-    expected = step_advantages(plain["advantages"].tolist(), paths, sizes, 4)
+    advantages = plain["advantages"].tolist()
+    values = group_values(advantages, paths, 4)
+    expected = [step_advantages(*one) for one in zip(advantages, paths, values, sizes, strict=True)]
     for b, (row_T, size) in enumerate(zip(expected, sizes, strict=True)):
         torch.testing.assert_close(steps["advantages"][b, :size], row_T)
         weights_T = weighted["advantages"][b, :size] / plain["advantages"][b]
         torch.testing.assert_close(both["advantages"][b, :size], row_T * weights_T)
     assert any(len(set(row_T.tolist())) > 1 for row_T in expected), "some completion has steps that differ"
     assert logged["step_advantages/shared"] == shared(paths, 4)
+
+
+def test_resampled_values_are_those_of_fresh_continuations_and_leave_no_trace(policy, tmp_path, monkeypatch):
+    asked = []
+
+    def values(trainer, inputs, rollouts, paths, count):
+        asked.append((len(inputs), count))
+        before = torch.get_rng_state(), {name: list(some) for name, some in trainer._metrics["train"].items()}
+        logs = {key: list(some) for key, some in trainer._columns().items()}
+        rewards = list(trainer.batch_rewards)
+        found = original(trainer, inputs, rollouts, paths, count)
+        assert torch.equal(torch.get_rng_state(), before[0])
+        assert {name: list(some) for name, some in trainer._metrics["train"].items()} == before[1]
+        assert {key: list(some) for key, some in trainer._columns().items()} == logs
+        assert trainer.batch_rewards == rewards
+        for path, some in zip(paths, found, strict=True):
+            assert len(some) == 1 + len(path)
+            assert all(value == pytest.approx(worth) for value in some[1:])
+        return found
+
+    # Every second completion of a batch is right; those of a continuation are all worth 1, which is the advantage of
+    # the right ones.
+    def rewards(completions, **_):
+        return [float(i % 2) for i in range(8)] if len(completions) == 8 else [1.0] * len(completions)
+
+    worth = 0.5 / (torch.tensor([0.0, 1.0, 0.0, 1.0]).std().item() + 1e-4)
+    original = CreditGRPOTrainer.resampled_values
+    monkeypatch.setattr(CreditGRPOTrainer, "resampled_values", values)
+    batch, logged, _ = batch_of(
+        policy, tmp_path, rewards, credit_mode="uniform", step_advantages="resampled", step_resamples=3
+    )
+    assert asked == [(8, 3)]
+    assert batch["advantages"].shape == batch["completion_ids"].shape
+    assert logged["reward"] == 0.5
+
+
+def test_the_line_from_rewards_to_advantages_is_the_groups_own():
+    rewards, advantages = [0.0, 2.0, 1.0, math.nan, 5.0, 6.0, 5.0, 5.0], [-1.0, 1.0, 0.0, 0.0, -0.2, 0.6, -0.2, -0.2]
+    assert _scale(2, rewards, advantages, 4) == pytest.approx((1.0, -1.0))
+    assert _scale(7, rewards, advantages, 4) == pytest.approx((0.8, -4.2))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"step_advantages": "groups"}, "Did you mean 'group'"),
+        ({"step_advantages": "resampled", "step_resamples": 0}, "expected at least 1"),
+        ({"step_advantages": "resampled", "dynamic_sampling_rounds": 2}, "does not go with dynamic sampling"),
+    ],
+)
+def test_steps_that_cannot_be_made_are_refused(tmp_path, changes, words):
+    with pytest.raises(sc.SpanCreditError, match=words):
+        CreditGRPOConfig(output_dir=str(tmp_path), bf16=False, use_cpu=True, **changes)

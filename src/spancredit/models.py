@@ -1,8 +1,11 @@
-"""Load a policy and its tokenizer: the bundled one, a local folder, or a name on the hub."""
+"""Load a policy and its tokenizer: the bundled one, a local folder, or a name on the hub. And random numbers apart."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from spancredit.errors import ModelError
@@ -14,6 +17,15 @@ BUNDLED_FOLDER = Path(__file__).parent / "policy"
 def resolve(name: str) -> str:
     """The path or hub name behind a model name; `bundled` is the small policy inside the package."""
     return str(BUNDLED_FOLDER) if name == BUNDLED else name
+
+
+@contextmanager
+def seeded(device: torch.device, seed: int) -> Iterator[None]:
+    """Random numbers from this seed, and afterwards as if none had been drawn."""
+    devices = [] if device.type == "cpu" else [device]
+    with torch.random.fork_rng(devices, device_type=device.type):
+        torch.manual_seed(seed)
+        yield
 
 
 def load_policy(name: str, **init_arguments: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:

@@ -24,8 +24,8 @@ ARMS: dict[str, dict[str, Any]] = {
     "entropy": {"credit_scorer": "entropy"},
     "attention": {"credit_scorer": "attention"},
     "gradient": {"credit_scorer": "gradient"},
-    "steps": {"credit_mode": "uniform", "step_advantages": True},
-    "steps_surprisal": {"credit_scorer": "surprisal", "step_advantages": True},
+    "steps": {"credit_mode": "uniform", "step_advantages": "group"},
+    "monte_carlo": {"credit_mode": "uniform", "step_advantages": "resampled"},
 }
 MEASURES = {"greedy": "accuracy", "sampled": "sampled"}  # and what rows of held_out.jsonl call them
 OTHER = {"greedy": "sampled", "sampled": "greedy"}

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from scipy.stats import binomtest
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from spancredit.counterfactual.forward import eval_mode
+from spancredit.models import seeded
 from spancredit.tasks.wordproblems import Problem, reward
 
 
@@ -55,10 +55,8 @@ def sampled_accuracy(
     seed: int = 0,
 ) -> Accuracy:
     """Sample one completion a problem and count exact matches. Modes and random states are left as they were."""
-    devices = [] if model.device.type == "cpu" else [model.device]
-    with torch.random.fork_rng(devices, device_type=model.device.type):
-        torch.manual_seed(seed)
-        how = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
+    how = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
+    with seeded(model.device, seed):
         return Accuracy(_count_right(model, tokenizer, problems, max_new_tokens, batch_size, **how), len(problems))
 
 

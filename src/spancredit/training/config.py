@@ -1,13 +1,15 @@
 """CreditGRPOConfig: TRL's GRPOConfig and CreditConfig's fields, prefixed `credit_`; and what it must refuse."""
 
 from dataclasses import dataclass, field, fields, make_dataclass
+from typing import Literal
 
 from spancredit.config import CreditConfig
-from spancredit.errors import TrainerError
+from spancredit.errors import TrainerError, UnknownNameError
 from spancredit.training.sampling import DynamicSamplingConfig
 
 # The trainer samples, so it knows the temperature.
 CREDIT_FIELDS = [f for f in fields(CreditConfig) if f.name != "temperature"]
+STEP_ADVANTAGES = ("none", "group", "resampled")
 PREFIXED = [(f"credit_{f.name}", f.type, field(default=f.default, metadata=f.metadata)) for f in CREDIT_FIELDS]
 
 
@@ -16,30 +18,42 @@ class CreditGRPOConfig(make_dataclass("PrefixedCreditFields", PREFIXED, bases=(D
     """Arguments of `CreditGRPOTrainer`: every field of `trl.GRPOConfig`, and those of `CreditConfig` as `credit_*`.
 
     Raises:
-        TrainerError: if a setting cannot carry per-token advantages.
+        TrainerError: if a setting cannot carry per-token advantages, or step advantages cannot be made.
         ConfigError: if a `credit_*` field is wrong.
     """
 
-    step_advantages: bool = field(
-        default=False,
+    step_advantages: Literal["none", "group", "resampled"] = field(
+        default="none",
         metadata={
-            "help": "Whether each step of a completion gets its own advantage: the change of the mean advantage of the "
-            "completions of the prompt that made the same calculations so far. Credit weights come on top."
+            "help": "Whether each step of a completion gets its own advantage, the change of the value from one "
+            "calculation to the next. Values: of the completions of the prompt that made the same calculations so far "
+            "(`group`), or of fresh continuations (`resampled`: VinePPO, and as slow). Credit weights come on top."
         },
+    )
+    step_resamples: int = field(
+        default=8, metadata={"help": "Continuations of each state with step_advantages `resampled`."}
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.step_advantages not in STEP_ADVANTAGES:
+            raise UnknownNameError("step_advantages", self.step_advantages, STEP_ADVANTAGES)
+        if self.step_resamples < 1:
+            raise TrainerError(f"step_resamples is {self.step_resamples}; expected at least 1.")
+        if self.step_advantages == "resampled" and self.dynamic_sampling_rounds:
+            raise TrainerError(
+                "step_advantages='resampled' does not go with dynamic sampling; expected 'group' with it."
+            )
         if self.per_token:
             for setting, (holds, why) in self._cannot_carry().items():
                 if holds:
-                    hint = "unset it, or set credit_mode='uniform' and no step_advantages"
+                    hint = "unset it, or set credit_mode='uniform' and step_advantages='none'"
                     raise TrainerError(f"{setting} cannot carry per-token advantages: {why}; {hint}.")
 
     @property
     def per_token(self) -> bool:
         """Whether tokens of one completion may have different advantages."""
-        return self.credit.mode != "uniform" or self.step_advantages
+        return self.credit.mode != "uniform" or self.step_advantages != "none"
 
     @property
     def credit(self) -> CreditConfig:

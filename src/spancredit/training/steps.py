@@ -1,10 +1,10 @@
-"""Step advantages: what a completion gained from one calculation to the next, as its own group tells.
+"""Step advantages: what a completion gained from one calculation to the next (VinePPO, arXiv 2410.01679).
 
-advantages of a group, calculations of each completion -> values of the states that they share -> (T,) for each
+calculations of each completion -> the value of every state on its way -> changes of the value, (T,) for each
 
-Completions of a prompt that made the same calculations so far are in one state. Its value is the mean of their
-advantages, and a step's tokens get the change of the value over it: VinePPO's advantage (arXiv 2410.01679) with the
-group in the place of resampling, so it costs nothing. The changes along a completion add up to its advantage.
+A state is a prompt and the calculations made so far. Its value is the mean advantage of the completions of the group
+that pass through it, which costs nothing, or that of fresh continuations (`resample.py`). The changes along a completion
+add up to what its advantage is above its group's.
 """
 
 from collections import Counter, defaultdict
@@ -27,37 +27,35 @@ def path_of(index: int, rollout: Rollout, tokenizer: PreTrainedTokenizerBase, se
     return [(span.end, "".join(span.text.split()).rstrip(".,;:")) for span in spans if span.kind == "calculation"]
 
 
-def step_advantages(
-    advantages_B: Sequence[float], paths_B: Sequence[Path], sizes_B: Sequence[int], group: int
-) -> list[torch.Tensor]:
-    """float32 `(T,)` for each completion: the change of the value over the step that a token belongs to.
+def step_advantages(advantage: float, path: Path, values: Sequence[float], size: int) -> torch.Tensor:
+    """float32 `(T,)`: the change of the value over the step that a token belongs to.
 
     A step ends with a calculation; the last one ends with the completion, where the value is the advantage itself.
 
     Args:
-        advantages_B, paths_B, sizes_B: Of the completions, those of a prompt next to each other.
+        values: In advantages: of the prompt, and after each calculation of the path.
+        size: Tokens of the completion.
+    """
+    row_T = torch.zeros(size)
+    cuts = [0, *(end for end, _ in path), size]
+    for (start, end), (before, after) in zip(pairwise(cuts), pairwise([*values, advantage]), strict=True):
+        row_T[start:end] = after - before
+    return row_T
+
+
+def group_values(advantages_B: Sequence[float], paths_B: Sequence[Path], group: int) -> list[list[float]]:
+    """For each completion the values of the states on its way, the prompt's first.
+
+    Args:
+        advantages_B, paths_B: Of the completions, those of a prompt next to each other.
         group: Completions of a prompt.
     """
-    rows = []
-    values = state_values(advantages_B, paths_B, group)
-    for b, (path, size) in enumerate(zip(paths_B, sizes_B, strict=True)):
-        states = states_of(b, path, group)
-        cuts = [0, *(end for end, _ in path), size]
-        reached = [*(values[state] for state in states), advantages_B[b]]
-        row_T = torch.zeros(size)
-        for (start, end), (before, after) in zip(pairwise(cuts), pairwise(reached), strict=True):
-            row_T[start:end] = after - before
-        rows.append(row_T)
-    return rows
-
-
-def state_values(advantages_B: Sequence[float], paths_B: Sequence[Path], group: int) -> dict[State, float]:
-    """The mean advantage of the completions that pass through a state."""
     passing: dict[State, list[float]] = defaultdict(list)
     for b, (advantage, path) in enumerate(zip(advantages_B, paths_B, strict=True)):
         for state in states_of(b, path, group):
             passing[state].append(advantage)
-    return {state: sum(some) / len(some) for state, some in passing.items()}
+    values = {state: sum(some) / len(some) for state, some in passing.items()}
+    return [[values[state] for state in states_of(b, path, group)] for b, path in enumerate(paths_B)]
 
 
 def states_of(b: int, path: Path, group: int) -> list[State]:

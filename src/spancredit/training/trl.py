@@ -15,8 +15,8 @@ from spancredit.errors import TrainerError
 from spancredit.training.config import CreditGRPOConfig
 from spancredit.training.metrics import merge, tally
 from spancredit.training.pace import Pace
-from spancredit.training.sampling import DynamicSamplingTrainer
-from spancredit.training.steps import path_of, shared, step_advantages
+from spancredit.training.resample import ResamplingTrainer
+from spancredit.training.steps import group_values, path_of, shared, step_advantages
 from spancredit.types import Credit, Rollout
 
 __all__ = ["CreditBatch", "CreditGRPOConfig", "CreditGRPOTrainer"]
@@ -34,7 +34,7 @@ class CreditBatch:
     credits: list[Credit]
 
 
-class CreditGRPOTrainer(DynamicSamplingTrainer):
+class CreditGRPOTrainer(ResamplingTrainer):
     """`trl.GRPOTrainer` whose advantages are weighted, token by token, with the credit of their span.
 
     Takes what `GRPOTrainer` takes, and `on_credit`, a function that is called with every `CreditBatch`. Credit is
@@ -64,6 +64,8 @@ class CreditGRPOTrainer(DynamicSamplingTrainer):
             raise TrainerError("the policy reads images; expected a text-only policy, since spans are scored from ids.")
         if self.args.credit.mode != "uniform" and (self.is_fsdp_enabled or is_deepspeed_zero3_enabled()):
             raise TrainerError("the policy is sharded (FSDP or ZeRO-3); expected whole weights on every rank, for now.")
+        if self.args.step_advantages == "resampled" and self.accelerator.num_processes > 1:
+            raise TrainerError("step_advantages='resampled' runs in one process; expected 'group' with several.")
         self._on_credit = on_credit
         self._seconds = dict.fromkeys(PHASES, 0.0)  # since the last optimizer step
         self._pace = Pace()
@@ -87,22 +89,29 @@ class CreditGRPOTrainer(DynamicSamplingTrainer):
             credits = assign_credit(self.model, self._tokenizer, rollouts, config, allowance=allowance)
         if self.args.per_token:
             weights_BT = _pad([credit.token_weights for credit in credits], output)
-            output = {**output, "advantages": self._own_advantages(rollouts, output) * weights_BT}
+            output = {**output, "advantages": self._own_advantages(inputs, rollouts, output) * weights_BT}
         self._seconds["credit"] += time.perf_counter() - started
         self._pace.scored(started, time.perf_counter(), sum(credit.cost.tokens for credit in credits))
         self._report(rollouts, credits, output)
         return output
 
-    def _own_advantages(self, rollouts: list[Rollout], output: dict[str, Any]) -> torch.Tensor:
-        """The advantages before credit: `(B, 1)`, or with step advantages `(B, T)`, for which groups are gathered."""
-        if not self.args.step_advantages:
+    def _own_advantages(
+        self, inputs: list[dict[str, Any]], rollouts: list[Rollout], output: dict[str, Any]
+    ) -> torch.Tensor:
+        """The advantages before credit: `(B, 1)`, or with step advantages `(B, T)`."""
+        if self.args.step_advantages == "none":
             return output["advantages"][:, None]
         paths = [path_of(i, rollout, self._tokenizer, self.args.credit) for i, rollout in enumerate(rollouts)]
-        mine = [(one.advantage, path, len(one.completion_ids)) for one, path in zip(rollouts, paths, strict=True)]
-        advantages, all_paths, sizes = zip(*gather_object(mine), strict=True)
-        steps = step_advantages(advantages, all_paths, sizes, self.num_generations)
-        self._metrics["train"]["step_advantages/shared"].append(shared(all_paths, self.num_generations))
-        return _pad(self._own(steps), output)
+        advantages = output["advantages"].tolist()
+        if self.args.step_advantages == "resampled":
+            values = self.resampled_values(inputs, rollouts, paths, self.args.step_resamples)
+        else:
+            all_advantages, all_paths = zip(*gather_object(list(zip(advantages, paths, strict=True))), strict=True)
+            values = self._own(group_values(all_advantages, all_paths, self.num_generations))
+            self._metrics["train"]["step_advantages/shared"].append(shared(all_paths, self.num_generations))
+        sizes = [len(rollout.completion_ids) for rollout in rollouts]
+        rows = [step_advantages(*one) for one in zip(advantages, paths, values, sizes, strict=True)]
+        return _pad(rows, output)
 
     def _report(self, rollouts: list[Rollout], credits: list[Credit], output: dict[str, Any]) -> None:
         """Metrics over all ranks, the advantages that the loss will use, and the observer."""
