@@ -3,8 +3,8 @@
 calculations of each completion -> the value of every state on its way -> changes of the value, (T,) for each
 
 A state is a prompt and the calculations made so far. Its value is the mean advantage of the completions of the group
-that pass through it, which costs nothing, or that of fresh continuations (`resample.py`). The changes along a completion
-add up to what its advantage is above its group's.
+that pass through it, which costs nothing, or that of fresh continuations (`resample.py`). The changes along a
+completion add up to what its advantage is above its group's.
 """
 
 from collections import Counter, defaultdict
