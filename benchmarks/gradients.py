@@ -2,10 +2,10 @@
 
     python benchmarks/gradients.py [--difficulty easy] [--batches N] [--resamples K] [--out FILE]
 
-Batches of completions of the bundled policy, as DAPO's first step would see them. For every rule (what multiplies the
-advantage of each token) the cosine of a batch's gradient with the mean uniform gradient of all the other batches: that
-mean is unbiased, so the cosine says how much of a step goes where the expected reward grows. For every role of a token
-its share of that progress and of the noise; for every span the norm of its own gradient.
+Batches of completions of the policy, as DAPO's first step would see them. For every rule (what multiplies the advantage
+of each token) the cosine of a batch's gradient with the mean uniform gradient of all the other batches: how much of a
+step goes where DAPO goes on average, noise and bias of the rule taken together. For every role of a token its share of
+that progress and of the variance; for every span the norm of its own gradient.
 """
 
 import argparse
@@ -30,13 +30,13 @@ LONGEST = {"easy": 160, "medium": 220, "hard": 330, "long": 420, "noisy": 330}  
 def measure(given: argparse.Namespace) -> dict[str, Any]:
     model, tokenizer = load_policy(given.model)
     model.eval()
-    generator = torch.Generator().manual_seed(given.seed)
+    generator, apart = (torch.Generator().manual_seed(given.seed + i) for i in range(2))
     longest, stream = LONGEST[given.difficulty], problems("train", given.seed, given.difficulty)
     found, roles, norms = [], [], []
     for nth in range(given.batches):
         batch = draw_batch(model, tokenizer, list(islice(stream, GROUPS)), longest, generator)
         credits = measured(model, tokenizer, batch)
-        rules = advantages_by_rule(model, tokenizer, batch, credits, given.resamples, longest, generator)
+        rules = advantages_by_rule(model, tokenizer, batch, credits, given.resamples, longest, apart)
         own = token_roles(tokenizer, batch)
         found.append(gradients(model, batch.rollouts, {**rules, **only(own, rules["uniform"])}))
         norms += span_norms(model, batch.rollouts, credits, given.span_rollouts)
@@ -72,6 +72,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="default: benchmarks/gradients-DIFFICULTY.json")
     given = parser.parse_args()
+    if given.batches < 2 or given.span_rollouts < 1:
+        parser.error(f"--batches {given.batches} --span_rollouts {given.span_rollouts}: expected at least 2 and 1")
     torch.set_num_threads(1)
     started = time.process_time()
     report = measure(given)

@@ -35,23 +35,21 @@ def cosines(found: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, dict[str, 
 
 def progress(found: Sequence[Mapping[str, torch.Tensor]], tokens: Mapping[str, int]) -> dict[str, dict[str, float]]:
     """For each role its share of the tokens, of the inner product of uniform gradients with those of other batches,
-    and of their squared deviation from the mean."""
+    and of the variance of uniform gradients (its covariance with the whole)."""
     total = sum(one["uniform"] for one in found)
     whole = sum(float(one["uniform"] @ (total - one["uniform"])) for one in found)
-    deviations = {name: _spread([one[name] for one in found]) for name in found[0]}
+    middle = total / len(found)
+    own = {role: sum(one[role] for one in found) / len(found) for role in tokens}
+    noise = {role: sum(float((one[role] - own[role]) @ (one["uniform"] - middle)) for one in found) for role in tokens}
+    variance = sum(float((one["uniform"] - middle).square().sum()) for one in found)
     return {
         role: {
             "tokens": count / sum(tokens.values()),
             "progress": sum(float(one[role] @ (total - one["uniform"])) for one in found) / whole,
-            "noise": deviations[role] / deviations["uniform"],
+            "noise": noise[role] / variance,
         }
         for role, count in tokens.items()
     }
-
-
-def _spread(vectors: Sequence[torch.Tensor]) -> float:
-    middle = torch.stack(list(vectors)).mean(0)
-    return sum(float((vector - middle).square().sum()) for vector in vectors)
 
 
 def lorenz(spans: Sequence[Mapping[str, Any]], points: int = 20) -> dict[str, list[float]]:

@@ -81,6 +81,7 @@ def test_tables_on_vectors_made_by_hand():
     assert rules["uniform"]["difference"] is None
     assert rules["clean"]["interval"][0] > 0
     roles = tables.progress(found, {"a": 3, "b": 1})
+    assert sum(role["noise"] for role in roles.values()) == pytest.approx(1)
     assert roles["a"]["tokens"] == 0.75
     assert roles["a"]["noise"] == pytest.approx(0)
     assert roles["b"]["noise"] == pytest.approx(1)

@@ -13,8 +13,8 @@ from toy_models import TRAINER
 
 import spancredit as sc
 from spancredit.tasks.wordproblems import problems
-from spancredit.training.resample import _scale
-from spancredit.training.steps import group_values, path_of, shared, step_advantages
+from spancredit.training.resample import _line
+from spancredit.training.steps import group_values, shared, step_advantages, steps_of
 from spancredit.training.trl import CreditGRPOConfig, CreditGRPOTrainer
 
 GROUP = 4
@@ -27,14 +27,14 @@ def groups(draw):
     for _ in range(2 * GROUP):
         cuts = sorted(draw(st.sets(st.integers(1, 12), max_size=4)))
         texts = draw(st.lists(st.sampled_from("ab"), min_size=len(cuts), max_size=len(cuts)))
-        advantages.append(draw(st.floats(-2, 2)))
+        advantages.append(draw(st.floats(-2, 2).filter(bool)))
         paths.append(list(zip(cuts, texts, strict=True)))
         sizes.append(draw(st.integers(13, 15)))
     return advantages, paths, sizes
 
 
 def rows_of(advantages, paths, sizes):
-    values = group_values(advantages, paths, GROUP)
+    values = group_values(advantages, paths, [True] * len(paths), GROUP)
     return [step_advantages(*one) for one in zip(advantages, paths, values, sizes, strict=True)]
 
 
@@ -59,7 +59,7 @@ def test_by_hand():
 @given(groups())
 def test_the_changes_along_a_completion_add_up_to_what_it_is_above_its_group(given):
     advantages, paths, sizes = given
-    values = group_values(advantages, paths, GROUP)
+    values = group_values(advantages, paths, [True] * len(paths), GROUP)
     rows = rows_of(advantages, paths, sizes)
     for b, (row_T, path) in enumerate(zip(rows, paths, strict=True)):
         starts = [0, *(end for end, _ in path)]
@@ -78,9 +78,11 @@ def test_the_order_of_a_group_changes_nothing_and_other_prompts_do_not_matter(gi
 def test_calculations_are_the_same_whatever_the_spaces(policy):
     _, tokenizer = policy
     texts = (" Ana has 2 + 3 = 5 eggs.\n#### 5", " Well, it is 2+3 = 5.\n#### 5")
-    paths = [path_of(0, sc.Rollout([5], tokenizer(text)["input_ids"]), tokenizer, sc.CreditConfig()) for text in texts]
+    paths = [steps_of(sc.Rollout([5], tokenizer(text)["input_ids"]), tokenizer) for text in texts]
     assert [[text for _, text in path] for path in paths] == [["2+3=5"], ["2+3=5"]]
-    assert path_of(0, sc.Rollout([5], tokenizer(" no answer here")["input_ids"]), tokenizer, sc.CreditConfig()) == []
+    unfinished = sc.Rollout([5], tokenizer(" Ana has 2 + 3 = 5 eggs. Then 5 - 1 = 4")["input_ids"])
+    assert [text for _, text in steps_of(unfinished, tokenizer)] == ["2+3=5", "5-1=4"], "with an answer or without"
+    assert steps_of(sc.Rollout([5], []), tokenizer) == []
 
 
 def test_a_loss_that_takes_one_ratio_for_a_sequence_is_refused(tmp_path):
@@ -125,10 +127,10 @@ def test_the_loss_is_given_step_advantages_times_weights(policy, tmp_path):
         sc.Rollout([5], ids[mask.bool()].tolist())
         for ids, mask in zip(plain["completion_ids"], plain["completion_mask"], strict=True)
     ]
-    paths = [path_of(0, rollout, tokenizer, sc.CreditConfig()) for rollout in rollouts]
+    paths = [steps_of(rollout, tokenizer) for rollout in rollouts]
     sizes = [len(rollout.completion_ids) for rollout in rollouts]
     advantages = plain["advantages"].tolist()
-    values = group_values(advantages, paths, 4)
+    values = group_values(advantages, paths, [True] * len(paths), 4)
     expected = [step_advantages(*one) for one in zip(advantages, paths, values, sizes, strict=True)]
     for b, (row_T, size) in enumerate(zip(expected, sizes, strict=True)):
         torch.testing.assert_close(steps["advantages"][b, :size], row_T)
@@ -138,19 +140,20 @@ def test_the_loss_is_given_step_advantages_times_weights(policy, tmp_path):
     assert logged["step_advantages/shared"] == shared(paths, 4)
 
 
+def snapshot(trainer):
+    """Everything that TRL logs, or is about to."""
+    nested = [trainer._metrics["train"], trainer._columns(), trainer._pending_metrics, trainer._pending_extra_logs]
+    return [{name: list(values) for name, values in one.items()} for one in nested]
+
+
 def test_resampled_values_are_those_of_fresh_continuations_and_leave_no_trace(policy, tmp_path, monkeypatch):
     asked = []
 
     def values(trainer, inputs, rollouts, paths, count):
         asked.append((len(inputs), count))
-        before = torch.get_rng_state(), {name: list(some) for name, some in trainer._metrics["train"].items()}
-        logs = {key: list(some) for key, some in trainer._columns().items()}
-        rewards = list(trainer.batch_rewards)
+        before = [torch.get_rng_state().tolist(), list(trainer.batch_rewards), snapshot(trainer)]
         found = original(trainer, inputs, rollouts, paths, count)
-        assert torch.equal(torch.get_rng_state(), before[0])
-        assert {name: list(some) for name, some in trainer._metrics["train"].items()} == before[1]
-        assert {key: list(some) for key, some in trainer._columns().items()} == logs
-        assert trainer.batch_rewards == rewards
+        assert [torch.get_rng_state().tolist(), list(trainer.batch_rewards), snapshot(trainer)] == before
         for path, some in zip(paths, found, strict=True):
             assert len(some) == 1 + len(path)
             assert all(value == pytest.approx(worth) for value in some[1:])
@@ -158,8 +161,12 @@ def test_resampled_values_are_those_of_fresh_continuations_and_leave_no_trace(po
 
     # Every second completion of a batch is right; those of a continuation are all worth 1, which is the advantage of
     # the right ones.
-    def rewards(completions, **_):
-        return [float(i % 2) for i in range(8)] if len(completions) == 8 else [1.0] * len(completions)
+    calls = []
+
+    def rewards(completions, log_metric, **_):
+        log_metric("seen", float(len(calls)))
+        calls.append(len(completions))
+        return [float(i % 2) for i in range(8)] if len(calls) == 1 else [1.0] * len(completions)
 
     worth = 0.5 / (torch.tensor([0.0, 1.0, 0.0, 1.0]).std().item() + 1e-4)
     original = CreditGRPOTrainer.resampled_values
@@ -170,12 +177,35 @@ def test_resampled_values_are_those_of_fresh_continuations_and_leave_no_trace(po
     assert asked == [(8, 3)]
     assert batch["advantages"].shape == batch["completion_ids"].shape
     assert logged["reward"] == 0.5
+    assert len(calls) > 2, "continued in parts no larger than a batch"
+    assert max(calls) <= 8
+    assert logged["seen"] == 0.0, "what reward functions log is of the batch alone"
 
 
 def test_the_line_from_rewards_to_advantages_is_the_groups_own():
     rewards, advantages = [0.0, 2.0, 1.0, math.nan, 5.0, 6.0, 5.0, 5.0], [-1.0, 1.0, 0.0, 0.0, -0.2, 0.6, -0.2, -0.2]
-    assert _scale(2, rewards, advantages, 4) == pytest.approx((1.0, -1.0))
-    assert _scale(7, rewards, advantages, 4) == pytest.approx((0.8, -4.2))
+    assert _line(2, rewards, advantages, 4) == pytest.approx((1.0, -1.0))
+    assert _line(7, rewards, advantages, 4) == pytest.approx((0.8, -4.2))
+    rounded = [0.1, 0.1 + 1e-9, 0.1, 0.1]
+    assert _line(0, rounded, [1e-4, -1e-4, 1e-4, 1e-4], 4) == (0.0, 0.0)
+
+
+def test_who_was_not_rated_counts_for_no_value_and_who_has_no_advantage_is_not_pushed():
+    paths = [[(2, "a")], [(2, "a")], [(2, "a")], [(2, "b")]]
+    advantages = [1.0, 0.0, -0.5, 0.0]
+    values = group_values(advantages, paths, [True, False, True, True], GROUP)
+    assert values[0] == pytest.approx([0.5 / 3, 0.25])
+    rows = [step_advantages(a, path, v, 4) for a, path, v in zip(advantages, paths, values, strict=True)]
+    assert not rows[1].any()
+    assert not rows[3].any()
+
+
+def test_an_unfinished_completion_counts_for_the_states_on_its_way(policy):
+    _, tokenizer = policy
+    texts = [" Ana has 2 + 3 = 5 eggs.\n#### 5", " Ana has 2 + 3 = 5 eggs. Ana has", " 2 + 3 = 6", " 2 + 3 = 7"]
+    paths = [steps_of(sc.Rollout([5], tokenizer(text)["input_ids"]), tokenizer) for text in texts]
+    values = group_values([1.5, -0.5, -0.5, -0.5], paths, [True] * 4, GROUP)
+    assert values[0][1] == values[1][1] == 0.5
 
 
 @pytest.mark.parametrize(
@@ -184,6 +214,10 @@ def test_the_line_from_rewards_to_advantages_is_the_groups_own():
         ({"step_advantages": "groups"}, "Did you mean 'group'"),
         ({"step_advantages": "resampled", "step_resamples": 0}, "expected at least 1"),
         ({"step_advantages": "resampled", "dynamic_sampling_rounds": 2}, "does not go with dynamic sampling"),
+        (
+            {"step_advantages": "resampled", "multi_objective_aggregation": "normalize_then_sum"},
+            "expects 'sum_then_normalize'",
+        ),
     ],
 )
 def test_steps_that_cannot_be_made_are_refused(tmp_path, changes, words):

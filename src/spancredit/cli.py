@@ -186,7 +186,7 @@ def _text(argument: str) -> str:
 
 
 # What the system says of a full disk, and what torch says where it hides that. safetensors quotes the system.
-DISK_FULL = ("No space left on device", "Disk quota exceeded", "unexpected pos", "PytorchStreamWriter failed writing")
+DISK_FULL = ("No space left on device", "Disk quota exceeded", "unexpected pos ", "PytorchStreamWriter failed writing")
 
 
 def disk_full(error: BaseException | None) -> str | None:

@@ -21,7 +21,7 @@ class Recorder(TrainerCallback):
     Args:
         held_out: Problems that accuracy is measured on before, after, and every `held_out_steps` optimizer steps.
         max_new_tokens: Tokens that held-out decoding may take, as many as training allows.
-        sampled: Whether they are answered by sampling as well.
+        sampling: How they are sampled as well, as arguments of `generate`; None: they are not.
         records_per_step: Rollouts of each generation batch that become records, evenly spaced over it.
     """
 
@@ -32,13 +32,13 @@ class Recorder(TrainerCallback):
         held_out: list[Problem],
         held_out_steps: int,
         max_new_tokens: int,
-        sampled: bool,
+        sampling: dict[str, Any] | None,
         records_per_step: int,
         console: Console,
     ):
         self.folder, self.tokenizer = folder, tokenizer
         self.held_out, self.held_out_steps, self.max_new_tokens = held_out, held_out_steps, max_new_tokens
-        self.sampled = sampled
+        self.sampling = sampling
         self.records_per_step = records_per_step
         self.progress = RunProgress(console)
 
@@ -85,7 +85,8 @@ class Recorder(TrainerCallback):
         accuracy = greedy_accuracy(model, self.tokenizer, self.held_out, self.max_new_tokens)
         low, high = accuracy.interval
         row = {"step": step, "accuracy": accuracy.mean, "low": low, "high": high, "text": str(accuracy)}
-        if self.sampled:
-            row["sampled"] = sampled_accuracy(model, self.tokenizer, self.held_out, self.max_new_tokens).mean
+        if self.sampling is not None:
+            sampled = sampled_accuracy(model, self.tokenizer, self.held_out, self.max_new_tokens, **self.sampling)
+            row["sampled"] = sampled.mean
         append_lines(self.folder.held_out, [row])
         self.progress.held_out(step, str(accuracy))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from datasets import Dataset
 from rich.console import Console
@@ -54,7 +55,7 @@ def train(argv: list[str], console: Console | None = None) -> RunFolder:
         held_out,
         task.held_out_steps,
         tokens,
-        task.held_out_sampled,
+        _sampling(arguments) if task.held_out_sampled else None,
         task.records_per_step,
         console or Console(),
     )
@@ -107,6 +108,12 @@ def parse_checked(config: Path | None, flags: list[str]) -> tuple[TaskArguments,
 
 def _most_tokens(arguments: CreditGRPOConfig) -> int:
     return int(arguments.max_completion_length or 512)
+
+
+def _sampling(arguments: CreditGRPOConfig) -> dict[str, Any]:
+    """How training samples, for `generate`."""
+    names = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
+    return {name: getattr(arguments, name) for name in names}
 
 
 def _rewards(task: TaskArguments, arguments: CreditGRPOConfig) -> list[Callable[..., list[float]]]:

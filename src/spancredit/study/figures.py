@@ -1,5 +1,6 @@
 """Pictures of a study."""
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from statistics import mean, median
@@ -13,6 +14,8 @@ from spancredit.study.results import ArmResult, Comparison
 from spancredit.study.statistics import spread
 
 MARKERS = "osD^vP*X"
+PHASES = {"generation": "generation/seconds", "credit": "credit/seconds", "steps": "step_advantages/seconds"}
+REST = "loss and update"
 Metrics = Mapping[str, Sequence[dict[str, Any]]]  # of all runs of an arm, one row a logged step
 
 
@@ -20,6 +23,7 @@ def learning_curves(comparison: Comparison) -> Figure:
     """Held-out accuracy over steps by arm, the mean and one standard deviation over seeds (the paper's Figure 1)."""
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.subplots()
+    colours = _colours([arm.arm for arm in comparison.arms])
     for i, arm in enumerate(comparison.arms):
         if not arm.seeds:
             continue
@@ -30,7 +34,7 @@ def learning_curves(comparison: Comparison) -> Figure:
         steps = sorted(points)
         middles, deviations = zip(*(spread(points[step]) for step in steps), strict=True)
         low, high = ([m + sign * d for m, d in zip(middles, deviations, strict=True)] for sign in (-1, 1))
-        colour = PALETTE[i % len(PALETTE)]
+        colour = colours[arm.arm]
         axes.plot(steps, middles, color=colour, label=_label(arm), marker=MARKERS[i % len(MARKERS)], markersize=4)
         axes.fill_between(steps, low, high, color=colour, alpha=0.15, linewidth=0)
     axes.set_xlabel("optimizer step")
@@ -45,11 +49,12 @@ def accuracies(comparison: Comparison) -> Figure:
     figure = Figure(figsize=(7, 3.6), layout="constrained")
     axes = figure.subplots()
     done = [arm for arm in comparison.arms if arm.seeds]
+    colours = _colours([arm.arm for arm in comparison.arms])
     for seed in sorted({seed for arm in done for seed in arm.seeds}):
         points = [(x, arm.accuracies[arm.seeds.index(seed)]) for x, arm in enumerate(done) if seed in arm.seeds]
         axes.plot([x for x, _ in points], [100 * y for _, y in points], color="#999999", linewidth=0.7, zorder=1)
     for x, arm in enumerate(done):
-        colour = PALETTE[x % len(PALETTE)]
+        colour = colours[arm.arm]
         values = [100 * value for value in arm.accuracies]
         axes.scatter([x] * len(values), values, color=colour, s=18, zorder=2)
         axes.hlines(mean(values), x - 0.25, x + 0.25, color=colour, linewidth=2.5, zorder=3)
@@ -64,9 +69,10 @@ def convergence(comparison: Comparison) -> Figure:
     figure = Figure(figsize=(7, 3.2), layout="constrained")
     axes = figure.subplots()
     done = [arm for arm in comparison.arms if arm.steps]
+    colours = _colours([arm.arm for arm in comparison.arms])
     never = 1.05 * max((row["step"] for arm in done for curve in arm.curves for row in curve), default=0)
     for x, arm in enumerate(done):
-        colour = PALETTE[x % len(PALETTE)]
+        colour = colours[arm.arm]
         reached = [steps for steps in arm.steps if steps is not None]
         axes.scatter([x] * len(reached), reached, color=colour, s=18)
         if reached:
@@ -86,12 +92,12 @@ def importance(metrics: Metrics) -> Figure:
     drops, shares = figure.subplots(1, 2)
     arms = {arm: rows for arm, rows in metrics.items() if drop_keys(list(rows))}
     kinds = sorted({key.rpartition("/")[2] for rows in arms.values() for key in drop_keys(list(rows))})
-    width = 0.8 / max(1, len(arms))
+    width, colours = 0.8 / max(1, len(arms)), _colours(list(metrics))
     for axes, prefix in ((drops, "credit/drop/"), (shares, "credit/weight_share/")):
         for i, (arm, rows) in enumerate(arms.items()):
-            heights = [mean_of(rows, prefix + kind) or 0.0 for kind in kinds]
+            heights = [math.nan if (value := mean_of(rows, prefix + kind)) is None else value for kind in kinds]
             places = [x + (i - (len(arms) - 1) / 2) * width for x in range(len(kinds))]
-            axes.bar(places, heights, width, color=PALETTE[i % len(PALETTE)], label=arm)
+            axes.bar(places, heights, width, color=colours[arm], label=arm)
         axes.set_xticks(range(len(kinds)), kinds)
         plain(axes)
     drops.set_ylabel("mean drop (nats); a proxy's score for proxies")
@@ -102,12 +108,13 @@ def importance(metrics: Metrics) -> Figure:
 
 
 def phases(metrics: Metrics) -> Figure:
-    """Where an optimizer step's seconds go, by arm: medians over the steps."""
+    """Where an optimizer step's seconds go, by arm: means over the steps."""
     figure = Figure(figsize=(7, 0.9 + 0.42 * len(metrics)), layout="constrained")
     axes = figure.subplots()
-    seconds = {arm: _seconds(rows) for arm, rows in metrics.items()}
+    timed = {arm: _seconds(rows) for arm, rows in metrics.items()}
+    seconds = {arm: one for arm, one in timed.items() if one is not None}
     left = [0.0] * len(seconds)
-    for i, phase in enumerate(("generation", "credit", "loss and update")):
+    for i, phase in enumerate((*PHASES, REST)):
         widths = [one[phase] for one in seconds.values()]
         axes.barh(range(len(widths)), widths, left=left, color=PALETTE[i], label=phase)
         left = [a + b for a, b in zip(left, widths, strict=True)]
@@ -119,15 +126,18 @@ def phases(metrics: Metrics) -> Figure:
     return figure
 
 
-def _seconds(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Medians of the phases; the last is what the others leave of a step."""
+def _seconds(rows: Sequence[dict[str, Any]]) -> dict[str, float] | None:
+    """Means over the steps, since a generation can serve several; None for runs that timed none."""
     timed = [row for row in rows if row.get("step_time") and row.get("generation/seconds") is not None]
     if not timed:
-        return dict.fromkeys(("generation", "credit", "loss and update"), 0.0)
-    generation, credit, step = (
-        median(row[key] for row in timed) for key in ("generation/seconds", "credit/seconds", "step_time")
-    )
-    return {"generation": generation, "credit": credit, "loss and update": max(0.0, step - generation - credit)}
+        return None
+    step, *parts = (mean(row.get(key) or 0.0 for row in timed) for key in ("step_time", *PHASES.values()))
+    return {**dict(zip(PHASES, parts, strict=True)), REST: max(0.0, step - sum(parts))}
+
+
+def _colours(arms: Sequence[str]) -> dict[str, str]:
+    """One colour an arm, the same in every picture."""
+    return {arm: PALETTE[i % len(PALETTE)] for i, arm in enumerate(arms)}
 
 
 def _label(arm: ArmResult) -> str:

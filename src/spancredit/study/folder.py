@@ -89,7 +89,13 @@ class StudyFolder:
     def accuracy(self, run: Run) -> float | None:
         """Held-out accuracy at the end of a run that is done, by the plan's measure."""
         name = MEASURES[self.plan.measure]
-        return self.of(run).rows(self.of(run).held_out)[-1][name] if self.done(run) else None
+        if not self.done(run):
+            return None
+        row = self.of(run).rows(self.of(run).held_out)[-1]
+        if name not in row:
+            raise RunFolderError(f"{run.name} has no {self.plan.measure} accuracy; expected held_out_sampled: true.")
+        accuracy: float = row[name]
+        return accuracy
 
     def accuracies(self, runs: list[Run]) -> dict[Run, float]:
         """Of those that are done."""

@@ -19,7 +19,7 @@ COMPARED = {
     "convergence": (convergence, "Steps to nine tenths of what the reference gains; a cross: not reached"),
 }
 IMPORTANCE = "importance", importance, "Mean drop and share of the weight by kind of span, over all steps"
-PHASES = "phases", phases, "Where the seconds of a step go, medians; runs that share cores slow each other down"
+PHASES = "phases", phases, "Where the seconds of a step go, means; runs that share cores slow each other down"
 HEADLINE = ("arm", "rate", "seeds", "accuracy (sd)", "gain", "95 % Student", "95 % bootstrap", "p (least)", "steps")
 
 
@@ -31,7 +31,7 @@ def study_page(study: StudyFolder, comparisons: Sequence[Comparison]) -> str:
     folders = _folders(study, comparisons[0])
     metrics = _metrics(folders)
     records = {arm: [row for one in some for row in one.rows(one.records)] for arm, some in folders.items()}
-    sections += [_credit(metrics), _cost(metrics)] if metrics else []
+    sections += [_credit(metrics), _cost(metrics)] if any(metrics.values()) else []
     facts = f"{sum(map(len, folders.values()))} runs; {len(study.plan.seeds)} seeds an arm planned"
     return page(study.path.name, facts, sections, {arm: some for arm, some in records.items() if some} or {"": []})
 
@@ -46,7 +46,7 @@ def save_figures(study: StudyFolder, comparisons: Sequence[Comparison]) -> None:
         for name, (draw, _) in COMPARED.items()
     }
     metrics = _metrics(_folders(study, comparisons[0])) if comparisons else {}
-    if metrics:
+    if any(metrics.values()):
         drawn |= {name: draw(metrics) for name, draw, _ in (IMPORTANCE, PHASES)}
     for name, figure in drawn.items():
         for ending in ("svg", "png"):
@@ -98,7 +98,7 @@ def _credit(metrics: Metrics) -> Section:
 
 
 def _cost(metrics: Metrics) -> Section:
-    rows = [(arm, *costs(some).values()) for arm, some in metrics.items()]
+    rows = [(arm, *costs(some).values()) for arm, some in metrics.items() if some]
     _, draw, caption = PHASES
     figures = [Picture(svg(draw(metrics)), caption)]
     return Section("cost", "What it cost, median over the steps", header=("arm", *COSTS), rows=rows, figures=figures)
@@ -106,9 +106,7 @@ def _cost(metrics: Metrics) -> Section:
 
 def _folders(study: StudyFolder, comparison: Comparison) -> dict[str, list[RunFolder]]:
     """Of the runs that are done, by arm."""
-    return {
-        arm.arm: [study.of(Run(arm.arm, arm.rate, seed)) for seed in arm.seeds] for arm in comparison.arms if arm.seeds
-    }
+    return {arm.arm: [study.of(Run(arm.arm, arm.rate, seed)) for seed in arm.seeds] for arm in comparison.arms}
 
 
 def _metrics(folders: dict[str, list[RunFolder]]) -> Metrics:

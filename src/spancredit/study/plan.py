@@ -85,8 +85,9 @@ class Plan:
             raise ConfigError(f"seeds and tuning_seeds share {both}; expected rates to be chosen on other seeds.")
         if self.measure not in MEASURES:
             raise UnknownNameError("measure", self.measure, MEASURES)
-        if self.measure == "sampled" and not self.settings.get("held_out_sampled"):
-            raise ConfigError("the study's measure is 'sampled'; expected held_out_sampled: true in its settings.")
+        for arm, own in self.arms.items():
+            if self.measure == "sampled" and {**self.settings, **own}.get("held_out_sampled") is not True:
+                raise ConfigError(f"the study's measure is 'sampled'; expected held_out_sampled: true for arm {arm!r}.")
         for place, settings in {"settings": self.settings, **self.arms}.items():
             for name in OWN:
                 if name in settings:

@@ -51,11 +51,15 @@ def sampled_accuracy(
     problems: Sequence[Problem],
     max_new_tokens: int = 160,
     batch_size: int = 250,
-    temperature: float = 1.0,
     seed: int = 0,
+    **sampling: Any,
 ) -> Accuracy:
-    """Sample one completion a problem and count exact matches. Modes and random states are left as they were."""
-    how = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
+    """Sample one completion a problem and count exact matches. Modes and random states are left as they were.
+
+    Args:
+        sampling: For `generate`; by default the policy's own distribution.
+    """
+    how = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0, **sampling}
     with seeded(model.device, seed):
         return Accuracy(_count_right(model, tokenizer, problems, max_new_tokens, batch_size, **how), len(problems))
 

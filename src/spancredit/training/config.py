@@ -15,7 +15,8 @@ PREFIXED = [(f"credit_{f.name}", f.type, field(default=f.default, metadata=f.met
 
 @dataclass
 class CreditGRPOConfig(make_dataclass("PrefixedCreditFields", PREFIXED, bases=(DynamicSamplingConfig,))):  # type: ignore[misc]
-    """Arguments of `CreditGRPOTrainer`: every field of `trl.GRPOConfig`, and those of `CreditConfig` as `credit_*`.
+    """Arguments of `CreditGRPOTrainer`: every field of `trl.GRPOConfig`, those of `CreditConfig` as `credit_*`,
+    dynamic sampling, and step advantages.
 
     Raises:
         TrainerError: if a setting cannot carry per-token advantages, or step advantages cannot be made.
@@ -40,15 +41,24 @@ class CreditGRPOConfig(make_dataclass("PrefixedCreditFields", PREFIXED, bases=(D
             raise UnknownNameError("step_advantages", self.step_advantages, STEP_ADVANTAGES)
         if self.step_resamples < 1:
             raise TrainerError(f"step_resamples is {self.step_resamples}; expected at least 1.")
-        if self.step_advantages == "resampled" and self.dynamic_sampling_rounds:
-            raise TrainerError(
-                "step_advantages='resampled' does not go with dynamic sampling; expected 'group' with it."
-            )
+        if self.step_advantages == "resampled":
+            self._check_resampling()
         if self.per_token:
             for setting, (holds, why) in self._cannot_carry().items():
                 if holds:
                     hint = "unset it, or set credit_mode='uniform' and step_advantages='none'"
                     raise TrainerError(f"{setting} cannot carry per-token advantages: {why}; {hint}.")
+
+    def _check_resampling(self) -> None:
+        if self.dynamic_sampling_rounds:
+            raise TrainerError(
+                "step_advantages='resampled' does not go with dynamic sampling; expected 'group' with it."
+            )
+        if self.multi_objective_aggregation != "sum_then_normalize":
+            raise TrainerError(
+                f"multi_objective_aggregation is {self.multi_objective_aggregation!r}; step_advantages='resampled' "
+                "expects 'sum_then_normalize', where an advantage follows from the sum of the rewards."
+            )
 
     @property
     def per_token(self) -> bool:

@@ -1,5 +1,6 @@
 """CreditGRPOTrainer: TRL's GRPOTrainer with per-token advantages. The loss, the sampling and the rest stay TRL's."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,12 +17,12 @@ from spancredit.training.config import CreditGRPOConfig
 from spancredit.training.metrics import merge, tally
 from spancredit.training.pace import Pace
 from spancredit.training.resample import ResamplingTrainer
-from spancredit.training.steps import group_values, path_of, shared, step_advantages
+from spancredit.training.steps import group_values, shared, step_advantages, steps_of
 from spancredit.types import Credit, Rollout
 
 __all__ = ["CreditBatch", "CreditGRPOConfig", "CreditGRPOTrainer"]
 
-PHASES = ("generation", "credit")  # the rest of a step is the loss, its backward and the update
+PHASES = ("generation", "credit", "step_advantages")  # the rest of a step is the loss, its backward and the update
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class CreditGRPOTrainer(ResamplingTrainer):
         if args is not None and not isinstance(args, CreditGRPOConfig):
             raise TrainerError(f"args is a {type(args).__name__}; expected a CreditGRPOConfig.")
         super().__init__(model, reward_funcs, args or CreditGRPOConfig(), *positional, **named)
-        if isinstance(self.processing_class, ProcessorMixin) and self.args.credit.mode != "uniform":
+        if isinstance(self.processing_class, ProcessorMixin) and self.args.per_token:
             raise TrainerError("the policy reads images; expected a text-only policy, since spans are scored from ids.")
         if self.args.credit.mode != "uniform" and (self.is_fsdp_enabled or is_deepspeed_zero3_enabled()):
             raise TrainerError("the policy is sharded (FSDP or ZeRO-3); expected whole weights on every rank, for now.")
@@ -74,7 +75,8 @@ class CreditGRPOTrainer(ResamplingTrainer):
     def _generate(self, *args: Any, **named: Any) -> Any:
         started = time.perf_counter()
         output = super()._generate(*args, **named)
-        self._seconds["generation"] += time.perf_counter() - started
+        if self.model.training:
+            self._seconds["generation"] += time.perf_counter() - started
         return output
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -83,15 +85,17 @@ class CreditGRPOTrainer(ResamplingTrainer):
             return output
         config = self.args.credit
         rollouts = _rollouts(output)
-        started = time.perf_counter()
         allowance = self._pace.allowance(config.budget) if config.budget else None
+        started = time.perf_counter()
         with self.accelerator.autocast():
             credits = assign_credit(self.model, self._tokenizer, rollouts, config, allowance=allowance)
+        scored = time.perf_counter()
+        self._seconds["credit"] += scored - started
+        self._pace.scored(started, scored, sum(credit.cost.tokens for credit in credits))
         if self.args.per_token:
             weights_BT = _pad([credit.token_weights for credit in credits], output)
             output = {**output, "advantages": self._own_advantages(inputs, rollouts, output) * weights_BT}
-        self._seconds["credit"] += time.perf_counter() - started
-        self._pace.scored(started, time.perf_counter(), sum(credit.cost.tokens for credit in credits))
+        self._seconds["step_advantages"] += time.perf_counter() - scored
         self._report(rollouts, credits, output)
         return output
 
@@ -101,16 +105,21 @@ class CreditGRPOTrainer(ResamplingTrainer):
         """The advantages before credit: `(B, 1)`, or with step advantages `(B, T)`."""
         if self.args.step_advantages == "none":
             return output["advantages"][:, None]
-        paths = [path_of(i, rollout, self._tokenizer, self.args.credit) for i, rollout in enumerate(rollouts)]
-        advantages = output["advantages"].tolist()
+        steps = [steps_of(rollout, self._tokenizer) for rollout in rollouts]
         if self.args.step_advantages == "resampled":
-            values = self.resampled_values(inputs, rollouts, paths, self.args.step_resamples)
+            values = self.resampled_values(inputs, rollouts, steps, self.args.step_resamples)
         else:
-            all_advantages, all_paths = zip(*gather_object(list(zip(advantages, paths, strict=True))), strict=True)
-            values = self._own(group_values(all_advantages, all_paths, self.num_generations))
-            self._metrics["train"]["step_advantages/shared"].append(shared(all_paths, self.num_generations))
-        sizes = [len(rollout.completion_ids) for rollout in rollouts]
-        rows = [step_advantages(*one) for one in zip(advantages, paths, values, sizes, strict=True)]
+            mine = [(rollout.advantage, own) for rollout, own in zip(rollouts, steps, strict=True)]
+            advantages, all_steps = zip(*gather_object(mine), strict=True)
+            rated = [not math.isnan(reward) for reward in self.batch_rewards]
+            values = self._own(group_values(advantages, all_steps, rated, self.num_generations))
+            self._metrics["train"]["step_advantages/shared"].append(shared(all_steps, self.num_generations))
+        rows = [
+            step_advantages(advantage, own, some, len(rollout.completion_ids))
+            for advantage, own, some, rollout in zip(
+                output["advantages"].tolist(), steps, values, rollouts, strict=True
+            )
+        ]
         return _pad(rows, output)
 
     def _report(self, rollouts: list[Rollout], credits: list[Credit], output: dict[str, Any]) -> None:
@@ -138,7 +147,7 @@ class CreditGRPOTrainer(ResamplingTrainer):
 
 
 class _Phases(TrainerCallback):
-    """After each optimizer step: the seconds of generation and of credit, and their shares of the step's time."""
+    """After each optimizer step: the seconds of its phases, and their shares of the step's time."""
 
     def __init__(self, trainer: CreditGRPOTrainer):
         self.trainer = trainer
