@@ -386,7 +386,7 @@ def test_pictures_show_what_earned_the_credit_and_where_the_time_went(tmp_path):
         },
     }
     bars = [patch for axes in phases({arm: [row] for arm, row in rows.items()}).axes for patch in axes.patches]
-    assert sorted(round(bar.get_width(), 6) for bar in bars) == [0.0, 0.0, 0.0, 1.0, 1.5, 1.5, 2.5, 2.5]
+    assert sorted(round(bar.get_width(), 6) for bar in bars) == [0.0, 1.0, 1.5, 1.5, 2.5, 2.5]
     drops, shares = importance({arm: [row] for arm, row in rows.items()}).axes
     assert [bar.get_height() for bar in drops.patches] == [3.0]
     assert [bar.get_height() for bar in shares.patches] == [0.6]

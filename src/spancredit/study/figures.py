@@ -100,10 +100,10 @@ def importance(metrics: Metrics) -> Figure:
             axes.bar(places, heights, width, color=colours[arm], label=arm)
         axes.set_xticks(range(len(kinds)), kinds)
         plain(axes)
-    drops.set_ylabel("mean drop (nats); a proxy's score for proxies")
+    drops.set_ylabel("mean drop (nats), or a proxy's score")
     shares.set_ylabel("share of the weight")
     if arms:
-        shares.legend(frameon=False)
+        figure.legend(*shares.get_legend_handles_labels(), frameon=False, ncols=len(arms), loc="outside upper center")
     return figure
 
 
@@ -115,6 +115,8 @@ def phases(metrics: Metrics) -> Figure:
     seconds = {arm: one for arm, one in timed.items() if one is not None}
     left = [0.0] * len(seconds)
     for i, phase in enumerate((*PHASES, REST)):
+        if not any(one[phase] for one in seconds.values()):
+            continue
         widths = [one[phase] for one in seconds.values()]
         axes.barh(range(len(widths)), widths, left=left, color=PALETTE[i], label=phase)
         left = [a + b for a, b in zip(left, widths, strict=True)]
