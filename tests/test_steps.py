@@ -213,7 +213,7 @@ def test_an_unfinished_completion_counts_for_the_states_on_its_way(policy):
     [
         ({"step_advantages": "groups"}, "Did you mean 'group'"),
         ({"step_advantages": "resampled", "step_resamples": 0}, "expected at least 1"),
-        ({"step_advantages": "resampled", "dynamic_sampling_rounds": 2}, "does not go with dynamic sampling"),
+        ({"step_advantages": "resampled", "dynamic_sampling_rounds": 2}, "does not go with dynamic_sampling_rounds"),
         (
             {"step_advantages": "resampled", "multi_objective_aggregation": "normalize_then_sum"},
             "expects 'sum_then_normalize'",

@@ -397,3 +397,14 @@ def test_pictures_show_what_earned_the_credit_and_where_the_time_went(tmp_path):
         for name in ("learning-curves", "accuracy", "convergence", "importance", "phases")
         for ending in ("svg", "png")
     }
+
+
+def test_what_runs_are_compared_by_may_change_afterwards(tmp_path):
+    both = SETTINGS | {"held_out_sampled": True}
+    made = finished(tmp_path, GREEDY, SAMPLED, settings=both)
+    changed = plan_file(tmp_path, seeds=[*range(5)], settings=both, reference="counterfactual", measure="sampled")
+    (comparison,) = compare(StudyFolder.create(made.path, read_plan(changed)))
+    assert (comparison.reference, comparison.measure) == ("counterfactual", "sampled")
+    assert comparison.verdicts == {"uniform": "above"}
+    with pytest.raises(RunFolderError, match="another plan"):
+        StudyFolder.create(made.path, read_plan(plan_file(tmp_path, seeds=[0, 1], settings=both)))

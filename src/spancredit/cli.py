@@ -146,6 +146,7 @@ def study(
         typer.echo(json.dumps(plain(folder, outcome.failed), indent=2))
     else:
         show(folder, outcome.failed, console)
+        console.print(f"{folder.path}; spancredit report makes a page of it", soft_wrap=True, highlight=False)
     raise typer.Exit(1 if outcome.failed else 0)
 
 

@@ -39,7 +39,7 @@ class TaskArguments:
     held_out_problems: int = field(default=500, metadata={"help": "Problems for held-out accuracy, decoded greedily."})
     held_out_steps: int = field(default=20, metadata={"help": "Steps between held-out evaluations; 0 for none."})
     held_out_sampled: bool = field(
-        default=False, metadata={"help": "Whether held-out problems are sampled too, once each."}
+        default=False, metadata={"help": "Whether held-out problems are sampled too, once each, as in training."}
     )
     overlong_cache: int = field(
         default=0,

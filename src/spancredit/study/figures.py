@@ -7,6 +7,7 @@ from statistics import mean, median
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from spancredit.report.figures import PALETTE, plain
 from spancredit.report.records import drop_keys, mean_of
@@ -38,6 +39,7 @@ def learning_curves(comparison: Comparison) -> Figure:
         axes.plot(steps, middles, color=colour, label=_label(arm), marker=MARKERS[i % len(MARKERS)], markersize=4)
         axes.fill_between(steps, low, high, color=colour, alpha=0.15, linewidth=0)
     axes.set_xlabel("optimizer step")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylabel(f"held-out accuracy, {comparison.measure} (%)")
     axes.legend(frameon=False)
     plain(axes)
@@ -65,10 +67,13 @@ def accuracies(comparison: Comparison) -> Figure:
 
 
 def convergence(comparison: Comparison) -> Figure:
-    """Steps to nine tenths of what the reference gains on the same seed, a point a seed; crosses above: never."""
+    """Steps to nine tenths of what the reference gains on the same seed, a point a seed; crosses above: never.
+
+    Between two evaluations along a straight line.
+    """
     figure = Figure(figsize=(7, 3.2), layout="constrained")
     axes = figure.subplots()
-    done = [arm for arm in comparison.arms if arm.steps]
+    done = [arm for arm in comparison.arms if arm.seeds]
     colours = _colours([arm.arm for arm in comparison.arms])
     never = 1.05 * max((row["step"] for arm in done for curve in arm.curves for row in curve), default=0)
     for x, arm in enumerate(done):
@@ -123,7 +128,8 @@ def phases(metrics: Metrics) -> Figure:
     axes.set_yticks(range(len(seconds)), list(seconds))
     axes.invert_yaxis()
     axes.set_xlabel("seconds of a step")
-    axes.legend(frameon=False, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
+    if seconds:
+        axes.legend(frameon=False, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1))
     plain(axes)
     return figure
 

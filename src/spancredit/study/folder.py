@@ -6,7 +6,7 @@ runs/ARM-RATE-seedN/    run folders of `spancredit train`, each with its train.l
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
@@ -25,14 +25,15 @@ class StudyFolder:
 
     @classmethod
     def create(cls, path: Path, plan: Plan) -> "StudyFolder":
-        """The folder of this plan, new or to be continued.
+        """The folder of this plan, new or to be continued; `reference` and `measure` may have changed.
 
         Raises:
             RunFolderError: if another plan is in it, or files that are no study's.
         """
         saved = path / "study.yaml"
         if saved.exists():
-            if read_plan(saved) != plan:
+            before = read_plan(saved)
+            if replace(before, reference=plan.reference, measure=plan.measure) != plan:
                 raise RunFolderError(f"{path} holds a study of another plan; expected the same one, or a free name.")
         elif path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise RunFolderError(f"{path} exists and holds no study; expected a free name or an empty folder.")

@@ -16,7 +16,10 @@ from spancredit.study.terminal import NOTES, accuracy, by_other, points, steps_r
 COMPARED = {
     "learning-curves": (learning_curves, "Held-out accuracy over steps, mean and one standard deviation over seeds"),
     "accuracy": (accuracies, "Held-out accuracy at the end; grey lines join the runs of a seed"),
-    "convergence": (convergence, "Steps to nine tenths of what the reference gains; a cross: not reached"),
+    "convergence": (
+        convergence,
+        "Steps to nine tenths of what the reference gains, read off straight lines between evaluations; a cross: never",
+    ),
 }
 IMPORTANCE = "importance", importance, "Mean drop and share of the weight by kind of span, over all steps"
 PHASES = "phases", phases, "Where the seconds of a step go, means; runs that share cores slow each other down"

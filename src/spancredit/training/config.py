@@ -52,7 +52,7 @@ class CreditGRPOConfig(make_dataclass("PrefixedCreditFields", PREFIXED, bases=(D
     def _check_resampling(self) -> None:
         if self.dynamic_sampling_rounds:
             raise TrainerError(
-                "step_advantages='resampled' does not go with dynamic sampling; expected 'group' with it."
+                "step_advantages='resampled' does not go with dynamic_sampling_rounds; expected 'group' with it."
             )
         if self.multi_objective_aggregation != "sum_then_normalize":
             raise TrainerError(
