@@ -1,5 +1,6 @@
 """Studies: the plan, the runs whatever interrupts them, and what is said of the results."""
 
+import io
 import itertools
 import json
 import os
@@ -139,6 +140,25 @@ def test_an_arms_unknown_setting_is_refused_before_anything_runs(tmp_path):
     with pytest.raises(ConfigError, match="--processes is 0"):
         study(plan_file(tmp_path), tmp_path / "study", 0, Console(quiet=True))
     assert not (tmp_path / "study").exists()
+
+
+def test_a_study_may_grow_by_arms_and_seeds_and_change_in_nothing_else(tmp_path):
+    place = tmp_path / "study"
+    first = read_plan(plan_file(tmp_path, arms=["uniform", "inverted"], seeds=[1, 0]))
+    StudyFolder.create(place, first)
+    more = plan_file(tmp_path, arms=["uniform", "random", "inverted"], seeds=[0, 1, 2])
+    assert StudyFolder.create(place, read_plan(more)).plan.seeds == (0, 1, 2)
+    for changes in (
+        {"arms": ["uniform", "inverted"]},
+        {"seeds": [0, 1]},
+        {"arms": {"uniform": {"temperature": 0.5}, "random": None, "inverted": None}},
+        {"settings": SETTINGS | {"max_steps": 7}},
+        {"rates": [3e-4]},
+    ):
+        shrunk = {"arms": ["uniform", "random", "inverted"], "seeds": [0, 1, 2], **changes}
+        with pytest.raises(RunFolderError, match="at most with more arms or seeds"):
+            StudyFolder.create(place, read_plan(plan_file(tmp_path, **shrunk)))
+    assert StudyFolder.open(place).plan.settings == first.settings
 
 
 def test_two_studies_do_not_share_a_folder(tmp_path):
@@ -408,3 +428,11 @@ def test_what_runs_are_compared_by_may_change_afterwards(tmp_path):
     assert comparison.verdicts == {"uniform": "above"}
     with pytest.raises(RunFolderError, match="another plan"):
         StudyFolder.create(made.path, read_plan(plan_file(tmp_path, seeds=[0, 1], settings=both)))
+
+
+def test_a_study_that_goes_on_tells_what_was_done_before(tmp_path):
+    made = finished(tmp_path, GREEDY)
+    said = Console(file=io.StringIO(), width=200)
+    folder, outcome = study(tmp_path / "plan.yaml", made.path, 1, said)
+    runs = len(folder.plan.headline(outcome.rates))
+    assert said.file.getvalue() == f"{runs} of {runs} runs were done before\n"

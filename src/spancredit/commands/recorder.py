@@ -87,6 +87,6 @@ class Recorder(TrainerCallback):
         row = {"step": step, "accuracy": accuracy.mean, "low": low, "high": high, "text": str(accuracy)}
         if self.sampling is not None:
             sampled = sampled_accuracy(model, self.tokenizer, self.held_out, self.max_new_tokens, **self.sampling)
-            row["sampled"] = sampled.mean
+            row |= {"sampled": sampled.mean, "text": f"{accuracy}; sampled {sampled}"}
         append_lines(self.folder.held_out, [row])
-        self.progress.held_out(step, str(accuracy))
+        self.progress.held_out(step, str(row["text"]))

@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,7 @@ class _Display:
 
     def __init__(self, folder: StudyFolder, console: Console):
         self.folder, self.console = folder, console
+        self.runs: Sequence[Run] = ()
         self.said: set[Run] = set()
         self.live = Live(console=console, refresh_per_second=2) if console.is_terminal else None
 
@@ -96,14 +98,21 @@ class _Display:
         if self.live:
             self.live.__exit__(*error)
 
-    def observe(self, runs: Any, working: Any, failed: dict[Run, str]) -> None:
+    def observe(self, runs: Sequence[Run], working: Any, failed: dict[Run, str]) -> None:
         if self.live:
             words = [Text(f"{run.name}: {why}", style="red") for run, why in failed.items()]
             self.live.update(Group(progress(self.folder, runs, working, failed), *words))
             return
+        if runs is not self.runs:
+            self.runs = runs
+            self.said |= {run for run in runs if self.folder.done(run)}
+            if before := len(self.said & set(runs)):
+                self.console.print(f"{before} of {len(runs)} runs were done before", highlight=False)
         for run in runs:
             if run not in self.said and (run in failed or self.folder.done(run)):
                 self.said.add(run)
                 accuracy = self.folder.accuracy(run)
                 result = failed.get(run) if accuracy is None else f"held-out accuracy {accuracy:.1%}"
-                self.console.print(f"{len(self.said):>4} of {len(runs)}  {run.name}: {result}", highlight=False)
+                self.console.print(
+                    f"{len(self.said & set(runs)):>4} of {len(runs)}  {run.name}: {result}", highlight=False
+                )

@@ -30,7 +30,7 @@ def run_page(folder: RunFolder) -> str:
         Section(
             "accuracy",
             "Held-out accuracy",
-            header=("step", "greedy"),
+            header=("step", "accuracy"),
             rows=[(str(row["step"]), row["text"]) for row in held_out],
             figures=[curve] if metrics else [],
         ),

@@ -6,7 +6,7 @@ runs/ARM-RATE-seedN/    run folders of `spancredit train`, each with its train.l
 
 import json
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
@@ -25,16 +25,18 @@ class StudyFolder:
 
     @classmethod
     def create(cls, path: Path, plan: Plan) -> "StudyFolder":
-        """The folder of this plan, new or to be continued; `reference` and `measure` may have changed.
+        """The folder of this plan, new or to be continued, with more arms and seeds if it has more by now.
 
         Raises:
-            RunFolderError: if another plan is in it, or files that are no study's.
+            RunFolderError: if the folder holds runs that are not the plan's, or files that are no study's.
         """
         saved = path / "study.yaml"
         if saved.exists():
-            before = read_plan(saved)
-            if replace(before, reference=plan.reference, measure=plan.measure) != plan:
-                raise RunFolderError(f"{path} holds a study of another plan; expected the same one, or a free name.")
+            if not plan.continues(read_plan(saved)):
+                raise RunFolderError(
+                    f"{path} holds a study of another plan; expected the same one, at most with more arms or seeds, "
+                    "or a free name."
+                )
         elif path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise RunFolderError(f"{path} exists and holds no study; expected a free name or an empty folder.")
         path.mkdir(parents=True, exist_ok=True)

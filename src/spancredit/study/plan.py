@@ -5,7 +5,7 @@ headline   every arm at its best rate and at the common one, on the seeds of the
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -119,6 +119,11 @@ class Plan:
             return max(sorted(self.rates), key=lambda rate: score(arms, rate))
 
         return Rates({arm: best([arm]) for arm in self.arms}, best(list(self.arms)))
+
+    def continues(self, before: "Plan") -> bool:
+        """Whether all runs of the plan before are runs of this one: it may compare them otherwise, and add to them."""
+        same = replace(self, reference=before.reference, measure=before.measure, arms=before.arms, seeds=before.seeds)
+        return same == before and before.arms.items() <= self.arms.items() and set(before.seeds) <= set(self.seeds)
 
     def settings_of(self, run: Run) -> dict[str, Any]:
         """What `spancredit train` is given."""

@@ -117,5 +117,5 @@ def verdict(comparison: Comparison, arm: ArmResult) -> str:
         return f"{comparison.verdicts[arm.arm]}: two pairs of seeds are needed{left}"
     few = f", fewer than {FEWEST}" if len(difference.values) < FEWEST else ""
     power = "" if visible is None else f"; as many show {100 * visible:.1f} points with power 0.8"
-    least = f"; p can be {difference.least_p:.3f} at least"
+    least = f"; as many cannot show p below {difference.least_p:.3f}"
     return f"{comparison.verdicts[arm.arm]}, {len(difference.values)} pairs of seeds{few}{left}{power}{least}"
