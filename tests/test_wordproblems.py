@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import spancredit as sc
-from spancredit.tasks.evaluate import greedy_accuracy, sampled_accuracy
+from spancredit.evaluation.accuracy import Exam, greedy_accuracy, sampled_accuracy
 from spancredit.tasks.roles import first_fault, read_solution
 from spancredit.tasks.wordproblems import APPLY, DIFFICULTIES, final_answer, problems, reward
 
@@ -108,14 +108,14 @@ def test_unknown_names_are_refused(split, difficulty):
 
 def test_sampled_accuracy_is_the_same_each_time_and_leaves_the_random_state_alone(policy):
     model, tokenizer = policy
-    some = list(islice(problems("held_out", 0, "easy"), 40))
+    exam = Exam(draw("held_out", count=40, difficulty="easy"), reward, max_new_tokens=48)
     torch.manual_seed(7)
     expected = torch.rand(1)
     torch.manual_seed(7)
-    first = sampled_accuracy(model, tokenizer, some, 48)
+    first = sampled_accuracy(model, tokenizer, exam)
     assert torch.equal(torch.rand(1), expected)
-    assert sampled_accuracy(model, tokenizer, some, 48) == first
-    other = [sampled_accuracy(model, tokenizer, some, 48, seed=seed).right for seed in range(1, 4)]
+    assert sampled_accuracy(model, tokenizer, exam) == first
+    other = [sampled_accuracy(model, tokenizer, exam, seed=seed).right for seed in range(1, 4)]
     assert len({first.right, *other}) > 1, "the seed decides what is sampled"
-    cold = sampled_accuracy(model, tokenizer, some, 48, temperature=1e-4)
-    assert abs(cold.right - greedy_accuracy(model, tokenizer, some, 48).right) <= 1
+    cold = sampled_accuracy(model, tokenizer, exam, temperature=1e-4)
+    assert abs(cold.right - greedy_accuracy(model, tokenizer, exam).right) <= 1

@@ -19,9 +19,9 @@ from datasets import Dataset
 from transformers import set_seed
 from trl import SFTConfig, SFTTrainer
 
+from spancredit.evaluation.accuracy import Exam, greedy_accuracy, sampled_accuracy
 from spancredit.models import load_policy
-from spancredit.tasks.evaluate import greedy_accuracy, sampled_accuracy
-from spancredit.tasks.wordproblems import APPLY, Problem, Step, problems
+from spancredit.tasks.wordproblems import APPLY, Problem, Step, problems, reward
 
 MOST_OFF = 3
 
@@ -73,9 +73,10 @@ def main(
     policy.save_pretrained(output)
     tokenizer.save_pretrained(output)
     held_out = list(itertools.islice(problems("held_out", seed=seed, difficulty="easy"), 500))
+    exam = Exam(held_out, reward, max_new_tokens=72)
     found = {
-        "greedy": greedy_accuracy(policy, tokenizer, held_out, 72).mean,
-        "sampled": sampled_accuracy(policy, tokenizer, held_out, 72).mean,
+        "greedy": greedy_accuracy(policy, tokenizer, exam).mean,
+        "sampled": sampled_accuracy(policy, tokenizer, exam).mean,
     }
     facts = {"task": "wordproblems", "difficulty": "easy", "steps": steps, "rate": rate, "seed": seed, **found}
     (output / "policy.json").write_text(json.dumps(facts, indent=2) + "\n")

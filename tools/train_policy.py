@@ -17,8 +17,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, set_seed
 from trl import SFTConfig, SFTTrainer
 
-from spancredit.tasks.evaluate import greedy_accuracy
-from spancredit.tasks.wordproblems import Problem, problems
+from spancredit.evaluation.accuracy import Exam, greedy_accuracy
+from spancredit.tasks.wordproblems import Problem, problems, reward
 
 POLICY = Path(__file__).parents[1] / "src" / "spancredit" / "policy"
 
@@ -88,7 +88,7 @@ def main(
     columns = Dataset.from_list([{key: row[key] for key in ("prompt", "completion")} for row in rows])
     trainer = SFTTrainer(make_model(tokenizer), arguments, train_dataset=columns, processing_class=tokenizer)
     trainer.train()
-    accuracy = greedy_accuracy(trainer.model, tokenizer, first("held_out", 1000, seed=seed))
+    accuracy = greedy_accuracy(trainer.model, tokenizer, Exam(first("held_out", 1000, seed=seed), reward, 160))
     trainer.model.save_pretrained(output)
     tokenizer.save_pretrained(output)
     facts = {"task": "wordproblems", "steps": steps, "seed": seed, "held_out_accuracy": accuracy.mean}

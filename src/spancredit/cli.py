@@ -1,4 +1,4 @@
-"""The command line: `spancredit train | explain | study | report | bench`."""
+"""The command line: `spancredit train | eval | compare | explain | study | report | bench`."""
 
 import json
 import signal
@@ -12,6 +12,7 @@ from rich.text import Text
 
 from spancredit import __version__
 from spancredit.commands.bench import app as bench
+from spancredit.commands.evaluate import compare, evaluate
 from spancredit.errors import SpanCreditError
 
 app = typer.Typer(
@@ -20,6 +21,8 @@ app = typer.Typer(
     help="Give every span of a completion the credit it causally earned, inside GRPO/DAPO training.",
 )
 app.add_typer(bench, name="bench")
+app.command("eval")(evaluate)
+app.command()(compare)
 PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 

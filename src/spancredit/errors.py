@@ -37,6 +37,10 @@ class TrainerError(SpanCreditError, ValueError):
     """A trainer setting that cannot carry per-token advantages, or a dataset or reward that cannot be trained on."""
 
 
+class DataError(SpanCreditError, ValueError):
+    """A dataset that cannot be reached, or a row of it that is not of its form."""
+
+
 class RunFolderError(SpanCreditError, RuntimeError):
     """A run folder that is missing, unreadable or already holds another run."""
 

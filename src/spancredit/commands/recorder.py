@@ -6,12 +6,11 @@ from typing import Any
 from rich.console import Console
 from transformers import TrainerCallback
 
+from spancredit.evaluation.accuracy import Exam, greedy_accuracy, sampled_accuracy
 from spancredit.report.figures import learning_curve, save
 from spancredit.report.progress import RunProgress
 from spancredit.report.records import append_lines, make_record
 from spancredit.report.runfolder import RunFolder
-from spancredit.tasks.evaluate import greedy_accuracy, sampled_accuracy
-from spancredit.tasks.wordproblems import Problem
 from spancredit.training.trl import CreditBatch
 
 
@@ -19,9 +18,8 @@ class Recorder(TrainerCallback):
     """A callback for metrics and held-out accuracy, and an `on_credit` observer for records.
 
     Args:
-        held_out: Problems that accuracy is measured on before, after, and every `held_out_steps` optimizer steps.
-        max_new_tokens: Tokens that held-out decoding may take, as many as training allows.
-        sampling: How they are sampled as well, as arguments of `generate`; None: they are not.
+        exam: What accuracy is measured on before, after, and every `held_out_steps` optimizer steps.
+        sampling: How its questions are sampled as well, as arguments of `generate`; None: they are not.
         records_per_step: Rollouts of each generation batch that become records, evenly spaced over it.
     """
 
@@ -29,16 +27,14 @@ class Recorder(TrainerCallback):
         self,
         folder: RunFolder,
         tokenizer: Any,
-        held_out: list[Problem],
+        exam: Exam,
         held_out_steps: int,
-        max_new_tokens: int,
         sampling: dict[str, Any] | None,
         records_per_step: int,
         console: Console,
     ):
         self.folder, self.tokenizer = folder, tokenizer
-        self.held_out, self.held_out_steps, self.max_new_tokens = held_out, held_out_steps, max_new_tokens
-        self.sampling = sampling
+        self.exam, self.held_out_steps, self.sampling = exam, held_out_steps, sampling
         self.records_per_step = records_per_step
         self.progress = RunProgress(console)
 
@@ -82,11 +78,11 @@ class Recorder(TrainerCallback):
             self._evaluate(model, state.global_step)
 
     def _evaluate(self, model: Any, step: int) -> None:
-        accuracy = greedy_accuracy(model, self.tokenizer, self.held_out, self.max_new_tokens)
+        accuracy = greedy_accuracy(model, self.tokenizer, self.exam)
         low, high = accuracy.interval
         row = {"step": step, "accuracy": accuracy.mean, "low": low, "high": high, "text": str(accuracy)}
         if self.sampling is not None:
-            sampled = sampled_accuracy(model, self.tokenizer, self.held_out, self.max_new_tokens, **self.sampling)
+            sampled = sampled_accuracy(model, self.tokenizer, self.exam, **self.sampling)
             row |= {"sampled": sampled.mean, "text": f"{accuracy}; sampled {sampled}"}
         append_lines(self.folder.held_out, [row])
         self.progress.held_out(step, str(row["text"]))

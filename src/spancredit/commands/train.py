@@ -5,7 +5,6 @@ import logging
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,11 @@ from trl.rewards import get_soft_overlong_punishment
 from spancredit.commands.recorder import Recorder
 from spancredit.commands.train_arguments import Request, TaskArguments, parse, read_request
 from spancredit.errors import ConfigError
+from spancredit.evaluation.accuracy import Exam
 from spancredit.models import load_policy
 from spancredit.report.records import write
 from spancredit.report.runfolder import RunFolder, latest, step_of, unused
-from spancredit.tasks import wordproblems
+from spancredit.tasks.task import HELD_OUT, load_task
 from spancredit.training.sampling import prompts_per_batch
 from spancredit.training.trl import CreditGRPOConfig, CreditGRPOTrainer
 
@@ -35,16 +35,20 @@ def train(argv: list[str], console: Console | None = None) -> RunFolder:
     quiet()
     request = read_request(argv)
     resumed = RunFolder.reopen(request.output_dir or latest(RUNS)) if request.resume else None
-    asked = resumed.request() if resumed else (request.config, request.flags)
-    task, arguments, model = parse_checked(*asked)
-    tokens = _most_tokens(arguments)
-    train_set, held_out = (
-        list(islice(wordproblems.problems(split, arguments.seed, task.difficulty), count))
-        for split, count in (("train", task.train_problems), ("held_out", task.held_out_problems))
-    )
+    asked, arguments, model = parse_checked(*(resumed.request() if resumed else (request.config, request.flags)))
     peft_config = _peft_config(model)
     policy, tokenizer = load_policy(str(model.model_name_or_path), **_init_arguments(model, arguments))
-    folder = resumed or _new_folder(request, arguments)
+    task = load_task(asked, arguments.seed, tokenizer.chat_template is not None)
+    train_set = Dataset.from_list(task.rows("train"))
+    _check_size(len(train_set), arguments)
+    exam = Exam(
+        task.questions("held_out", asked.held_out_problems or HELD_OUT),
+        task.reward,
+        _most_tokens(arguments),
+        task.prompting.stop,
+        asked.held_out_batch,
+    )
+    folder = resumed or _new_folder(request, asked.task, arguments)
     checkpoint = resumed.last_checkpoint() if resumed else None
     arguments.output_dir = str(folder.path)
     arguments.disable_tqdm = True
@@ -52,25 +56,24 @@ def train(argv: list[str], console: Console | None = None) -> RunFolder:
     recorder = Recorder(
         folder,
         tokenizer,
-        held_out,
-        task.held_out_steps,
-        tokens,
-        _sampling(arguments) if task.held_out_sampled else None,
-        task.records_per_step,
+        exam,
+        asked.held_out_steps,
+        _sampling(arguments) if asked.held_out_sampled else None,
+        asked.records_per_step,
         console or Console(),
     )
     trainer = CreditGRPOTrainer(
         policy,
-        _rewards(task, arguments),
+        _rewards(task.reward, asked.overlong_cache, arguments),
         arguments,
-        train_dataset=Dataset.from_list([problem.row() for problem in train_set]),
+        train_dataset=train_set,
         processing_class=tokenizer,
         peft_config=peft_config,
         callbacks=[recorder],
         on_credit=recorder.record,
     )
     trainer.remove_callback(PrinterCallback)
-    settings = {**asdict(task), **trainer.args.to_dict(), **asdict(model)}
+    settings = {**asdict(asked), **trainer.args.to_dict(), **asdict(model)}
     write(folder.path / "config.json", json.dumps(settings, indent=2, default=str) + "\n")
     folder.rewind(step_of(checkpoint) if checkpoint else -1)
     with recorder.progress.running():
@@ -99,11 +102,16 @@ def parse_checked(config: Path | None, flags: list[str]) -> tuple[TaskArguments,
     if task.overlong_cache > _most_tokens(arguments):
         most = _most_tokens(arguments)
         raise ConfigError(f"overlong_cache is {task.overlong_cache}; expected at most max_completion_length, {most}.")
-    least = prompts_per_batch(arguments)
-    if task.train_problems < least:
-        raise ConfigError(f"train_problems is {task.train_problems}; expected at least {least}, one generation batch.")
+    if task.train_problems is not None:
+        _check_size(task.train_problems, arguments)
     _peft_config(model)
     return task, arguments, model
+
+
+def _check_size(problems: int, arguments: CreditGRPOConfig) -> None:
+    least = prompts_per_batch(arguments)
+    if problems < least:
+        raise ConfigError(f"train_problems is {problems}; expected at least {least}, one generation batch.")
 
 
 def _most_tokens(arguments: CreditGRPOConfig) -> int:
@@ -116,14 +124,16 @@ def _sampling(arguments: CreditGRPOConfig) -> dict[str, Any]:
     return {name: getattr(arguments, name) for name in names}
 
 
-def _rewards(task: TaskArguments, arguments: CreditGRPOConfig) -> list[Callable[..., list[float]]]:
-    """Exact match, and DAPO's soft overlong punishment if it is asked for."""
-    overlong = get_soft_overlong_punishment(_most_tokens(arguments), task.overlong_cache)
-    return [wordproblems.reward, *([overlong] if task.overlong_cache else [])]
+def _rewards(
+    right: Callable[..., list[float]], overlong_cache: int, arguments: CreditGRPOConfig
+) -> list[Callable[..., list[float]]]:
+    """Whether the answer is right, and DAPO's soft overlong punishment if it is asked for."""
+    overlong = get_soft_overlong_punishment(_most_tokens(arguments), overlong_cache)
+    return [right, *([overlong] if overlong_cache else [])]
 
 
-def _new_folder(request: Request, arguments: CreditGRPOConfig) -> RunFolder:
-    name = f"wordproblems-{arguments.credit.mode}-seed{arguments.seed}"
+def _new_folder(request: Request, task: str, arguments: CreditGRPOConfig) -> RunFolder:
+    name = f"{task}-{arguments.credit.mode}-seed{arguments.seed}"
     return RunFolder.create(request.output_dir or unused(RUNS / name), request.flags, request.config, arguments.seed)
 
 

@@ -13,7 +13,7 @@ from trl import ModelConfig, TrlParser
 
 from spancredit.errors import ConfigError, UnknownNameError
 from spancredit.models import BUNDLED
-from spancredit.tasks.wordproblems import DIFFICULTIES
+from spancredit.tasks.task import TaskSettings
 from spancredit.training.config import CreditGRPOConfig
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "wordproblems.yaml"
@@ -21,26 +21,25 @@ EXAMPLES = """examples:
   spancredit train                                        the bundled policy on the embedded task
   spancredit train --seed 1 --output_dir runs/one
   spancredit train --config my.yaml --credit_mode uniform --learning_rate 5e-5
+  spancredit train --task gsm8k --model_name_or_path ./my-model
   spancredit train --resume --output_dir runs/one         continues an interrupted run
   spancredit train --model_name_or_path ./my-model --use_peft true
 """
 
 
 @dataclass
-class TaskArguments:
-    """The embedded task `wordproblems`, and what is kept of the run.
+class TaskArguments(TaskSettings):
+    """The task, and what is kept of the run.
 
     Raises:
-        ConfigError: if a count is too small or the difficulty is not one of the known ones.
+        ConfigError: if a count is too small, or the task's settings do not fit.
     """
 
-    difficulty: str = field(default="medium", metadata={"help": f"Length and noise: {', '.join(DIFFICULTIES)}."})
-    train_problems: int = field(default=4000, metadata={"help": "Problems in the training set."})
-    held_out_problems: int = field(default=500, metadata={"help": "Problems for held-out accuracy, decoded greedily."})
     held_out_steps: int = field(default=20, metadata={"help": "Steps between held-out evaluations; 0 for none."})
     held_out_sampled: bool = field(
         default=False, metadata={"help": "Whether held-out problems are sampled too, once each, as in training."}
     )
+    held_out_batch: int = field(default=250, metadata={"help": "Held-out problems that are decoded at a time."})
     overlong_cache: int = field(
         default=0,
         metadata={
@@ -51,12 +50,10 @@ class TaskArguments:
     records_per_step: int = field(default=16, metadata={"help": "Rollouts of each batch that go into records.jsonl."})
 
     def __post_init__(self) -> None:
-        if self.difficulty not in DIFFICULTIES:
-            raise UnknownNameError("difficulty", self.difficulty, DIFFICULTIES)
+        super().__post_init__()
         for name, least in {
-            "train_problems": 1,
-            "held_out_problems": 1,
             "held_out_steps": 0,
+            "held_out_batch": 1,
             "overlong_cache": 0,
             "records_per_step": 0,
         }.items():
@@ -96,7 +93,7 @@ def read_request(argv: list[str]) -> Request:
 
 
 def parse(config: Path | None, flags: list[str]) -> tuple[TaskArguments, CreditGRPOConfig, ModelConfig]:
-    """Settings from flags, else from YAML, else (for the bundled policy) from its recipe, else TRL's defaults.
+    """Settings from flags, else from YAML, else (the bundled policy on its task) from its recipe, else TRL's defaults.
 
     On a machine without an accelerator the defaults are float32 on the CPU.
 
@@ -107,12 +104,15 @@ def parse(config: Path | None, flags: list[str]) -> tuple[TaskArguments, CreditG
     parser = _Settings((TaskArguments, CreditGRPOConfig, ModelConfig), prog="spancredit train", epilog=EXAMPLES)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     first = _Parser(add_help=False, allow_abbrev=False)
-    first.add_argument("--model_name_or_path", "--model-name-or-path")
-    model = first.parse_known_args(flags)[0].model_name_or_path or settings.get("model_name_or_path") or BUNDLED
+    first.add_argument("--model_name_or_path", "--model-name-or-path", default=settings.get("model_name_or_path"))
+    first.add_argument("--task", default=settings.get("task", "wordproblems"))
+    given, _ = first.parse_known_args(flags)
+    model = given.model_name_or_path or BUNDLED
     if not torch.accelerator.is_available():
         parser.set_defaults_with_config(use_cpu=True, bf16=False)
     if model == BUNDLED:
-        parser.set_defaults_with_config(model_name_or_path=BUNDLED, **yaml.safe_load(RECIPE.read_text()))
+        recipe = yaml.safe_load(RECIPE.read_text()) if given.task == "wordproblems" else {}
+        parser.set_defaults_with_config(model_name_or_path=BUNDLED, **recipe)
     try:
         return parser.parse_args_and_config(args=[*flags, *(["--config", str(config)] if config else [])])
     except (ValueError, TypeError) as error:

@@ -60,11 +60,14 @@ def write(path: Path, text: str) -> None:
     part.replace(path)
 
 
-def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+def read_lines(path: Path, order: str = "step") -> Iterator[dict[str, Any]]:
     """Rows of a JSON-lines file. A last line that was cut off by a crash is left out.
 
+    Args:
+        order: The field that every row has, a whole number by which rows are in order.
+
     Raises:
-        RecordError: if any other line is no JSON object, has no step, or a schema that this version does not know.
+        RecordError: if any other line is no JSON object, has no such number, or a schema that is not known.
     """
     with path.open(encoding="utf-8", errors="replace") as file:
         for number, line in enumerate(file, start=1):
@@ -80,8 +83,8 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
             if not isinstance(row, dict) or row.get("schema", SCHEMA) != SCHEMA:
                 got = f"schema {row['schema']!r}" if isinstance(row, dict) else type(row).__name__
                 raise RecordError(f"{path} line {number} has {got}; expected an object of schema {SCHEMA}.")
-            if not isinstance(row.get("step"), int):
-                raise RecordError(f"{path} line {number} has step {row.get('step')!r}; expected a whole number.")
+            if not isinstance(row.get(order), int):
+                raise RecordError(f"{path} line {number} has {order} {row.get(order)!r}; expected a whole number.")
             yield row
 
 
@@ -96,13 +99,13 @@ def mean_of(metrics: Sequence[dict[str, Any]], key: str) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def keep_until(paths: Sequence[Path], step: int) -> None:
-    """Drop the rows after a step, and a cut-off last line, before a resumed run writes them anew.
+def keep_until(paths: Sequence[Path], last: int, order: str = "step") -> None:
+    """Drop the rows after the last one to be kept, and a cut-off last line, before a resumed run writes them anew.
 
     Raises:
         RecordError: if a file has a broken line; then none of them is changed.
     """
-    kept = {path: [row for row in read_lines(path) if row["step"] <= step] for path in paths if path.exists()}
+    kept = {path: [row for row in read_lines(path, order) if row[order] <= last] for path in paths if path.exists()}
     for path, rows in kept.items():
         write(path, _lines(rows))
 

@@ -1,0 +1,1 @@
+"""Completions of a list of problems, and how many are right."""

@@ -1,0 +1,103 @@
+"""An evaluation's folder: what was asked for, every problem with its completions, and the result.
+
+eval.json    settings, versions, checksum of the problems       problems.jsonl  one row a problem, in order
+result.json  accuracies, once all problems are done
+"""
+
+import json
+import platform
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from spancredit.errors import RunFolderError
+from spancredit.report.records import append_lines, keep_until, read_lines, write
+from spancredit.report.runfolder import PACKAGES, is_json
+from spancredit.tasks.task import Problem
+
+ROWS, FACTS, RESULT = "problems.jsonl", "eval.json", "result.json"
+
+
+@dataclass(frozen=True)
+class EvalFolder:
+    path: Path
+
+    @classmethod
+    def create(cls, path: Path, asked: dict[str, Any]) -> "EvalFolder":
+        """The folder of this evaluation, new or to be continued.
+
+        Args:
+            asked: What decides its rows: settings, and the checksum of its problems.
+
+        Raises:
+            RunFolderError: if another evaluation is in it, or files that are no evaluation's.
+        """
+        folder = cls(path)
+        if (path / FACTS).exists():
+            for name, (before, now) in folder.changed(asked).items():
+                raise RunFolderError(
+                    f"{path} holds an evaluation with {name} {before!r}, not {now!r}; expected the same settings to "
+                    "continue it, or another --output_dir."
+                )
+            return folder
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise RunFolderError(f"{path} exists and holds no evaluation; expected a free name or an empty folder.")
+        path.mkdir(parents=True, exist_ok=True)
+        versions = {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
+        facts = {"settings": asked, "versions": versions, "machine": platform.platform()}
+        write(path / FACTS, json.dumps(facts, indent=2) + "\n")
+        return folder
+
+    @classmethod
+    def free(cls, path: Path, asked: dict[str, Any]) -> Path:
+        """The path, or the first of path-2, path-3 ... that holds nothing, or this evaluation."""
+        candidates = [path, *(path.with_name(f"{path.name}-{n}") for n in range(2, 10_000))]
+        return next(one for one in candidates if not (one / FACTS).exists() or not cls(one).changed(asked))
+
+    @classmethod
+    def open(cls, path: Path) -> "EvalFolder":
+        """An evaluation that is done.
+
+        Raises:
+            RunFolderError: if there is none, or it is not done.
+        """
+        if not (path / FACTS).is_file():
+            raise RunFolderError(f"{path} holds no evaluation; expected a folder that spancredit eval wrote.")
+        if not (path / RESULT).is_file():
+            raise RunFolderError(f"the evaluation in {path} is not done; the command that began it continues it.")
+        return cls(path)
+
+    def changed(self, asked: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+        """Settings that were others when the evaluation began: before, and now."""
+        before = self.facts()["settings"]
+        names = [name for name in asked | before if asked.get(name) != before.get(name)]
+        return {name: (before.get(name), asked.get(name)) for name in names}
+
+    def facts(self) -> dict[str, Any]:
+        path = self.path / FACTS
+        if not is_json(path):
+            raise RunFolderError(f"{path} is not JSON; expected the settings that an evaluation starts with.")
+        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return facts
+
+    def rows(self) -> list[dict[str, Any]]:
+        path = self.path / ROWS
+        return list(read_lines(path, "problem")) if path.exists() else []
+
+    def rewind(self, count: int) -> None:
+        """Keep the rows of the first `count` problems: what comes after was cut off within its batch."""
+        keep_until([self.path / ROWS], count - 1, "problem")
+
+    def add(self, rows: Sequence[dict[str, Any]]) -> None:
+        append_lines(self.path / ROWS, rows)
+
+    def finish(self, result: dict[str, Any]) -> None:
+        write(self.path / RESULT, json.dumps(result, indent=2) + "\n")
+
+
+def checksum(problems: Sequence[Problem]) -> int:
+    """Of questions and answers, so that an evaluation is not continued or compared on other problems."""
+    return zlib.crc32(json.dumps([(one.question, str(one.answer)) for one in problems]).encode())

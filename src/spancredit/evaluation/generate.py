@@ -1,0 +1,66 @@
+"""Completions of a batch of prompts, as text."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from spancredit.counterfactual.forward import eval_mode
+from spancredit.tasks.chat import render
+from spancredit.tasks.prompts import Prompt
+
+SAMPLING = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0}  # the policy's own distribution
+GREEDY = {"do_sample": False}
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A completion without special tokens, cut at the stop text; whether it was ended by the limit on tokens."""
+
+    text: str
+    truncated: bool
+
+
+def complete(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Prompt],
+    max_new_tokens: int,
+    stop: str | None = None,
+    **decoding: Any,
+) -> list[Completed]:
+    """One completion a prompt, generated together. Every module's mode is left as it was.
+
+    Args:
+        prompts: Texts, or messages for the tokenizer's chat template; all of the same form.
+        stop: Text at which a completion ends.
+        decoding: For `generate`.
+    """
+    chat = not isinstance(prompts[0], str)
+    texts = [one if isinstance(one, str) else render(tokenizer, one) for one in prompts]
+    inputs = tokenizer(texts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=not chat).to(
+        model.device
+    )
+    with eval_mode(model):
+        output_BL = model.generate(
+            input_ids=inputs["input_ids"],
+            attention_mask=inputs["attention_mask"],
+            max_new_tokens=max_new_tokens,
+            pad_token_id=tokenizer.pad_token_id,
+            **({"stop_strings": [stop], "tokenizer": tokenizer} if stop else {}),
+            **decoding,
+        )
+    completions_BT = output_BL[:, inputs["input_ids"].size(1) :]
+    return list(_completed(model, tokenizer, completions_BT.tolist(), max_new_tokens, stop))
+
+
+def _completed(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: list[list[int]], most: int, stop: str | None
+) -> Iterator[Completed]:
+    ends = model.generation_config.eos_token_id
+    ends = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
+    for ids in rows:
+        text = tokenizer.decode(ids, skip_special_tokens=True)
+        kept = text.partition(stop)[0] if stop else text
+        yield Completed(kept, len(ids) == most and ends.isdisjoint(ids) and kept == text)

@@ -1,0 +1,111 @@
+"""What the rows of an evaluation add up to, and two evaluations of the same problems compared in pairs."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from statistics import mean
+from typing import Any
+
+import numpy as np
+from scipy.stats import binomtest, ttest_1samp
+
+from spancredit.errors import ConfigError
+from spancredit.evaluation.accuracy import Accuracy
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Share:
+    """A mean over problems with its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:.1%} (95 % interval {self.low:.1%} to {self.high:.1%})"
+
+
+def greedy(row: Row) -> float:
+    return float(row["greedy"]["right"])
+
+
+def sampled(row: Row) -> float:
+    """Share of the samples that are right."""
+    return mean(one["right"] for one in row["samples"])
+
+
+def majority(row: Row) -> float:
+    """Whether the answer that most samples give is right (maj@k); the first of those that tie counts."""
+    votes = Counter(one["read"] for one in row["samples"] if one["read"] is not None)
+    if not votes:
+        return 0.0
+    ((winner, _),) = votes.most_common(1)
+    return float(next(one["right"] for one in row["samples"] if one["read"] == winner))
+
+
+BY: dict[str, Callable[[Row], float]] = {"greedy": greedy, "majority": majority, "sampled": sampled}
+
+
+def summarise(rows: Sequence[Row]) -> dict[str, Any]:
+    """Accuracies with 95 % intervals (Wilson's; for the mean over samples Student's, over problems), and what failed.
+
+    Shares of completions: `truncated` by the limit on tokens, `unread`: without an answer.
+    """
+    found: dict[str, Any] = {"problems": len(rows), "samples": len(rows[0]["samples"])}
+    for name, value in BY.items():
+        if name == "greedy" or found["samples"]:
+            found[name] = asdict(share([value(row) for row in rows]))
+    completions = [one for row in rows for one in (row["greedy"], *row["samples"])]
+    found["truncated"] = mean(one["truncated"] for one in completions)
+    found["unread"] = mean(one["read"] is None for one in completions)
+    return found
+
+
+def share(values: Sequence[float]) -> Share:
+    if set(values) <= {0.0, 1.0}:
+        accuracy = Accuracy(int(sum(values)), len(values))
+        return Share(accuracy.mean, *accuracy.interval)
+    return Share(mean(values), *_student(values))
+
+
+@dataclass(frozen=True)
+class Paired:
+    """One evaluation against another on the same problems.
+
+    Args:
+        difference: Of the accuracies, second minus first, with Student's 95 % interval over the problems.
+        p: Of no difference: McNemar's exact test where problems are right or wrong, else Student's, in pairs.
+        only_first, only_second: Problems that only one of the two has right, or more often right.
+    """
+
+    difference: Share
+    p: float
+    only_first: int
+    only_second: int
+
+
+def paired(first: Sequence[Row], second: Sequence[Row], by: str) -> Paired:
+    """Compare `greedy`, `majority` or `sampled` accuracy, problem by problem.
+
+    Raises:
+        ConfigError: if one of them has no samples to compare.
+    """
+    if by != "greedy" and not (first[0]["samples"] and second[0]["samples"]):
+        raise ConfigError(f"cannot compare by {by!r}: an evaluation has no samples; expected 'greedy'.")
+    values = [(BY[by](one), BY[by](other)) for one, other in zip(first, second, strict=True)]
+    differences = [after - before for before, after in values]
+    worse, better = sum(d < 0 for d in differences), sum(d > 0 for d in differences)
+    if all(d in (-1.0, 0.0, 1.0) for d in differences):
+        p = float(binomtest(better, better + worse).pvalue) if better + worse else 1.0
+    else:
+        p = float(ttest_1samp(differences, 0.0).pvalue)
+    return Paired(Share(mean(differences), *_student(differences)), p, worse, better)
+
+
+def _student(values: Sequence[float]) -> tuple[float, float]:
+    if len(values) < 2 or np.ptp(values) == 0:
+        return values[0], values[0]
+    interval = ttest_1samp(values, 0.0).confidence_interval()
+    return float(interval.low), float(interval.high)

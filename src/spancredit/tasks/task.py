@@ -1,0 +1,172 @@
+"""Tasks: problems, how they are asked, and what judges a completion. `load_task` makes one from its settings."""
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from typing import Any, Literal, Protocol
+
+from spancredit.errors import ConfigError, UnknownNameError
+from spancredit.tasks import gsm8k, numbers, wordproblems
+from spancredit.tasks.prompts import STYLES, Prompt, Prompting, Style, Worked
+
+TASKS = ("wordproblems", "gsm8k")
+CHECKS = ("strict", "math_verify")
+HELD_OUT = 500
+GENERATED = {"train": 4000, "held_out": HELD_OUT}  # problems of the embedded task, which never ends
+GSM8K_INSTRUCTION = "Reason step by step, and end with one line: #### and the number."
+
+
+class Problem(Worked, Protocol):
+    """What every task's problems have."""
+
+    @property
+    def answer(self) -> Any: ...
+    def row(self) -> dict[str, Any]: ...
+
+
+@dataclass
+class TaskSettings:
+    """Which problems, asked how, judged by what.
+
+    Raises:
+        ConfigError: if a count is too small, a name unknown, or a setting is not one of this task's.
+    """
+
+    task: Literal["wordproblems", "gsm8k"] = field(
+        default="wordproblems", metadata={"help": "`wordproblems`, the embedded task, or `gsm8k`."}
+    )
+    difficulty: str | None = field(
+        default=None,
+        metadata={"help": f"Of wordproblems: {', '.join(wordproblems.DIFFICULTIES)}. Default: medium."},
+    )
+    dataset: str | None = field(
+        default=None,
+        metadata={
+            "help": "Of gsm8k: a name on the hub (default: openai/gsm8k), a folder with train.jsonl and test.jsonl, or "
+            "the JSONL file of the training problems."
+        },
+    )
+    held_out_dataset: str | None = field(
+        default=None, metadata={"help": "Of gsm8k: the JSONL file of the held-out problems. Default: the test split."}
+    )
+    train_problems: int | None = field(
+        default=None, metadata={"help": "Problems in the training set. Default: 4000 of wordproblems, all of gsm8k."}
+    )
+    held_out_problems: int | None = field(
+        default=None, metadata={"help": "Problems for held-out accuracy, the first so many. Default: 500."}
+    )
+    prompt_style: Style = field(
+        default="auto",
+        metadata={"help": "`plain` text, `chat` by the model's template, or `auto`: chat for gsm8k if there is one."},
+    )
+    few_shot: int = field(default=0, metadata={"help": "Training problems that are shown with their solutions first."})
+    system_prompt: str | None = field(default=None, metadata={"help": "The system message of a chat."})
+    answer_check: Literal["strict", "math_verify"] = field(
+        default="strict",
+        metadata={"help": "Of gsm8k: exact equality of the final number, or the package math-verify."},
+    )
+
+    def __post_init__(self) -> None:
+        for name, known in {"task": TASKS, "prompt_style": STYLES, "answer_check": CHECKS}.items():
+            if getattr(self, name) not in known:
+                raise UnknownNameError(name, getattr(self, name), known)
+        if self.difficulty is not None and self.difficulty not in wordproblems.DIFFICULTIES:
+            raise UnknownNameError("difficulty", self.difficulty, wordproblems.DIFFICULTIES)
+        for name, least in {"train_problems": 1, "held_out_problems": 1, "few_shot": 0}.items():
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ConfigError(f"{name} is {value}; expected at least {least}.")
+        foreign = ("difficulty",) if self.task == "gsm8k" else ("dataset", "held_out_dataset")
+        for name in foreign:
+            if getattr(self, name) is not None:
+                raise ConfigError(f"{name} is {getattr(self, name)!r}, and no setting of the task {self.task}.")
+        if self.task == "wordproblems" and self.answer_check != "strict":
+            raise ConfigError("answer_check is 'math_verify'; wordproblems has the strict check only.")
+
+
+@dataclass(frozen=True)
+class Question:
+    """A prompt, and the gold answer by which its completion is judged."""
+
+    prompt: Prompt
+    answer: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """Problems of both splits, how they are asked, and what judges a completion.
+
+    Args:
+        problems: Of a split, `train` or `held_out`, at most so many (None: as many as the settings say).
+        reward: TRL's form; 1 for a right completion, else 0.
+        read: A completion's answer, by which equal ones are counted in a vote; None if it has none.
+        prompting: How a problem is asked.
+    """
+
+    problems: Callable[[str, int | None], Sequence[Problem]]
+    reward: Callable[..., list[float]]
+    read: Callable[[str], Hashable | None]
+    prompting: Prompting
+
+    def questions(self, split: str, count: int | None = None) -> list[Question]:
+        return [Question(self.prompting.of(one), str(one.answer)) for one in self.problems(split, count)]
+
+    def rows(self, split: str) -> list[dict[str, Any]]:
+        """For TRL's trainers: `prompt`, and whatever else a problem has."""
+        return [{**one.row(), "prompt": self.prompting.of(one)} for one in self.problems(split, None)]
+
+
+def load_task(settings: TaskSettings, seed: int, chat_template: bool) -> Task:
+    """The task of these settings.
+
+    Args:
+        seed: Of generated problems.
+        chat_template: Whether the model's tokenizer has one.
+
+    Raises:
+        ConfigError: if a chat is asked for without a template, or math-verify is not installed.
+        DataError: if problems for few-shot prompts cannot be loaded.
+    """
+    if settings.prompt_style == "chat" and not chat_template:
+        raise ConfigError("prompt_style is 'chat', and the model has no chat template; expected 'plain'.")
+    embedded = settings.task == "wordproblems"
+    problems = partial(_generated if embedded else _gsm8k, settings, seed)
+    chat = settings.prompt_style == "chat" or (settings.prompt_style == "auto" and chat_template and not embedded)
+    if settings.system_prompt and not chat:
+        raise ConfigError("system_prompt is set, and prompts are plain text; expected prompt_style 'chat'.")
+    prompting = Prompting(
+        chat=chat,
+        template=wordproblems.PROMPT if embedded else "Question: {question}\nAnswer:",
+        instruction=GSM8K_INSTRUCTION,
+        examples=problems("train", settings.few_shot) if settings.few_shot else (),
+        system=settings.system_prompt,
+    )
+    if embedded:
+        return Task(problems, wordproblems.reward, lambda text: wordproblems.final_answer(text) or None, prompting)
+    return Task(problems, _check(settings), numbers.final_number, prompting)
+
+
+def _generated(settings: TaskSettings, seed: int, split: str, count: int | None) -> Sequence[Problem]:
+    asked = settings.train_problems if split == "train" else settings.held_out_problems
+    stream = wordproblems.problems(split, seed, settings.difficulty or "medium")
+    return list(islice(stream, count or asked or GENERATED[split]))
+
+
+def _gsm8k(settings: TaskSettings, seed: int, split: str, count: int | None) -> Sequence[Problem]:
+    asked = settings.train_problems if split == "train" else settings.held_out_problems
+    own = split == "held_out" and settings.held_out_dataset
+    if split == "held_out" and not own and settings.dataset is not None and settings.dataset.endswith(".jsonl"):
+        raise ConfigError(
+            f"dataset is one file, {settings.dataset!r}, which is the training set; expected held_out_dataset too, or "
+            "a folder with train.jsonl and test.jsonl."
+        )
+    return gsm8k.load(split, own or settings.dataset)[: count or asked]
+
+
+def _check(settings: TaskSettings) -> Callable[..., list[float]]:
+    if settings.answer_check == "strict":
+        return numbers.reward
+    from spancredit.tasks import math_verify
+
+    return math_verify.reward

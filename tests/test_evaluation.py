@@ -1,0 +1,208 @@
+"""`spancredit eval` and `spancredit compare`: what they count, what they write, and how they go on."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+from scipy.stats import binomtest, ttest_1samp
+from typer.testing import CliRunner
+
+import spancredit as sc
+from spancredit.cli import app
+from spancredit.evaluation.generate import GREEDY, complete
+from spancredit.evaluation.result import majority, paired, share, summarise
+from spancredit.report.records import read_lines
+
+LINE = {"question": "Ann has 2 eggs and buys 3. How many?", "answer": "2+3 = <<2+3=5>>5\n#### 5"}
+SMALL = ["--difficulty", "easy", "--problems", "12", "--max_new_tokens", "48", "--batch_size", "4", "--samples", "2"]
+
+
+def command(*arguments):
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def row(greedy=True, samples=()):
+    """Samples are pairs of an answer and whether it is right."""
+    return {
+        "greedy": {"read": "5", "right": greedy, "truncated": False},
+        "samples": [{"read": read, "right": right, "truncated": False} for read, right in samples],
+    }
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    path = tmp_path_factory.mktemp("evals") / "whole"
+    return path, command("eval", *SMALL, "--output_dir", path, "--json")
+
+
+@pytest.mark.slow
+def test_every_problem_is_written_with_its_completions_and_the_result_is_their_sum(whole):
+    path, result = whole
+    rows = list(read_lines(path / "problems.jsonl", "problem"))
+    assert [one["problem"] for one in rows] == [*range(12)]
+    for one in rows:
+        assert len(one["samples"]) == 2
+        for answer in (one["greedy"], *one["samples"]):
+            assert answer["right"] == (answer["read"] == one["answer"])
+            assert (answer["read"] or "") == answer["text"].partition("####")[2].strip()
+    said = json.loads(result.stdout)
+    assert said.pop("folder") == str(path)
+    assert said == json.loads((path / "result.json").read_text()) == summarise(rows)
+    assert said["greedy"]["mean"] == sum(one["greedy"]["right"] for one in rows) / 12
+
+
+@pytest.mark.slow
+def test_an_evaluation_that_was_killed_ends_as_one_that_was_not(whole, tmp_path):
+    path = tmp_path / "cut"
+    arguments = [sys.executable, "-m", "spancredit", "eval", *SMALL, "--output_dir", str(path)]
+    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    rows = path / "problems.jsonl"
+    for _ in range(6000):
+        if rows.exists() and rows.stat().st_size:
+            break
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    done = rows.read_text()
+    assert 4 <= done.count("\n") < 12, "it was at work when it was killed"
+    rows.write_text(done[: len(done) - 40])  # as if the last write had been cut
+    command("eval", *SMALL, "--output_dir", path)
+    assert rows.read_text() == (whole[0] / "problems.jsonl").read_text()
+    assert (path / "result.json").read_text() == (whole[0] / "result.json").read_text()
+
+
+@pytest.mark.slow
+def test_another_evaluation_is_not_mixed_into_a_folder(whole, tmp_path):
+    path, _ = whole
+    with pytest.raises(sc.RunFolderError, match=r"with temperature 0\.7, not 1"):
+        command("eval", *SMALL, "--temperature", "1", "--output_dir", path)
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(sc.RunFolderError, match="holds no evaluation"):
+        command("eval", *SMALL, "--output_dir", tmp_path)
+    before = (path / "problems.jsonl").stat().st_mtime_ns
+    command("eval", *SMALL, "--output_dir", path)
+    assert (path / "problems.jsonl").stat().st_mtime_ns == before, "what is done is not done again"
+
+
+@pytest.mark.slow
+def test_gsm8k_is_asked_from_a_file_and_a_chat_from_a_model_with_a_template(tmp_path, policy):
+    model, tokenizer = policy
+    (tmp_path / "test.jsonl").write_text(json.dumps(LINE) + "\n")
+    model.save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    template = (
+        "{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}{% if add_generation_prompt %}>{% endif %}"
+    )
+    (tmp_path / "model" / "chat_template.jinja").write_text(template)
+    common = ["--task", "gsm8k", "--model", tmp_path / "model", "--dataset", tmp_path / "test.jsonl"]
+    common += ["--max_new_tokens", "8"]
+    found = {}
+    for style in ("chat", "plain"):
+        said = command("eval", *common, "--prompt_style", style, "--output_dir", tmp_path / style, "--json").stdout
+        assert json.loads(said)["problems"] == 1
+        found[style] = next(read_lines(tmp_path / style / "problems.jsonl", "problem"))["greedy"]
+    assert found["chat"] != found["plain"]
+    assert found["chat"]["truncated"]
+    said = command("compare", tmp_path / "chat", tmp_path / "plain").stdout
+    assert "better on 0 problems" in said
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--samples", "-1"], "samples is -1; expected at least 0"),
+        (["--batch_size", "0"], "batch_size is 0"),
+        (["--temperature", "0"], "temperature is 0.0; expected more than 0"),
+        (["--task", "gsm"], "unknown task 'gsm'"),
+        (["--split", "test"], "unknown split 'test'"),
+        (["--problems", "0"], "problems is 0; expected at least 1"),
+        (["--task", "gsm8k", "--dataset", "./none.jsonl"], "does not exist; expected JSONL"),
+        (["--task", "gsm8k", "--dataset", "a.jsonl", "--few_shot", "2"], "expected a folder with train.jsonl too"),
+        (["--prompt_style", "chat"], "no chat template; expected 'plain'"),
+        (["--dtype", "int3"], "dtype"),
+    ],
+)
+def test_bad_settings_are_one_sentence_before_anything_is_written(flags, said, tmp_path):
+    with pytest.raises(sc.SpanCreditError, match=said) as error:
+        command("eval", *flags, "--output_dir", tmp_path / "out")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_completion_ends_at_the_stop_text_and_tells_whether_it_was_cut(policy):
+    model, tokenizer = policy
+    prompt = "Question: Ann has 4 eggs. Then she buys 3 more. How many eggs does Ann have?\nSolution:"
+    (ended,) = complete(model, tokenizer, [prompt], 100, **GREEDY)
+    assert not ended.truncated
+    (cut,) = complete(model, tokenizer, [prompt], 5, **GREEDY)
+    assert cut.truncated
+    assert ended.text.startswith(cut.text)
+    (stopped,) = complete(model, tokenizer, [prompt], 100, stop="####", **GREEDY)
+    assert stopped.text == ended.text.partition("####")[0]
+    assert not stopped.truncated
+
+
+def test_the_majority_is_the_answer_that_most_samples_give_and_no_answer_has_no_vote():
+    assert majority(row(samples=[("4", False), ("5", True), ("5", True)])) == 1.0
+    assert majority(row(samples=[(None, False), (None, False), ("5", True)])) == 1.0
+    assert majority(row(samples=[(None, False)])) == 0.0
+    assert majority(row(samples=[("4", False), ("5", True)])) == 0.0, "the first of those that tie"
+
+
+def test_shares_of_truncated_and_unread_completions_are_over_all_of_them():
+    rows = [row(samples=[(None, False), ("5", True)]), row(False, samples=[("5", True), ("5", True)])]
+    found = summarise(rows)
+    assert found["unread"] == 1 / 6
+    assert found["truncated"] == 0
+    assert found["sampled"]["mean"] == 0.75
+    assert found["majority"]["mean"] == 1.0
+    assert "majority" not in summarise([row()])
+
+
+def test_pairs_are_compared_by_mcnemars_exact_test():
+    first = [row(greedy=i < 10) for i in range(30)]
+    second = [row(greedy=i >= 8) for i in range(30)]
+    found = paired(first, second, "greedy")
+    assert (found.only_first, found.only_second) == (8, 20)
+    assert found.p == binomtest(8, 28).pvalue
+    assert found.difference.mean == 12 / 30
+    assert found.difference.low < 12 / 30 < found.difference.high
+    same = paired(first, first, "greedy")
+    assert (same.p, same.difference.low, same.difference.high) == (1.0, 0.0, 0.0)
+
+
+def test_shares_of_samples_are_compared_by_students_test():
+    first = [row(samples=[("5", True), ("4", False)])] * 3 + [row(samples=[("4", False), ("4", False)])] * 3
+    second = [row(samples=[("5", True), ("5", True)])] * 4 + [row(samples=[("4", False), ("4", False)])] * 2
+    found = paired(first, second, "sampled")
+    assert found.p == pytest.approx(ttest_1samp([0.5, 0.5, 0.5, 1.0, 0.0, 0.0], 0).pvalue)
+    with pytest.raises(sc.ConfigError, match="no samples"):
+        paired([row()], [row()], "majority")
+
+
+def test_an_interval_of_right_or_wrong_is_wilsons():
+    found = share([1.0] * 3 + [0.0])
+    interval = binomtest(3, 4).proportion_ci(method="wilson")
+    assert (found.mean, found.low, found.high) == (0.75, interval.low, interval.high)
+
+
+def test_evaluations_of_other_problems_or_unfinished_ones_are_not_compared(tmp_path):
+    from spancredit.evaluation.folder import EvalFolder
+
+    for name, number in (("a", 1), ("b", 2)):
+        EvalFolder.create(tmp_path / name, {"checksum": number})
+    with pytest.raises(sc.RunFolderError, match="is not done"):
+        command("compare", tmp_path / "a", tmp_path / "b")
+    for name in "ab":
+        EvalFolder(tmp_path / name).finish({})
+    with pytest.raises(sc.RunFolderError, match="have different problems"):
+        command("compare", tmp_path / "a", tmp_path / "b")
+    with pytest.raises(sc.RunFolderError, match="holds no evaluation"):
+        command("compare", tmp_path, tmp_path / "b")
+    with pytest.raises(sc.ConfigError, match="unknown accuracy"):
+        command("compare", tmp_path / "a", tmp_path / "b", "--by", "luck")
