@@ -24,7 +24,8 @@ from spancredit.models import load_policy
 from spancredit.report.figures import save
 from spancredit.tasks.wordproblems import problems
 
-LONGEST = {"easy": 160, "medium": 220, "hard": 330, "long": 420, "noisy": 330}  # tokens of prompt and completion
+# Tokens of prompt and completion.
+LONGEST = {"easy": 160, "medium": 220, "hard": 330, "long": 420, "noisy": 330, "chatty": 210}
 
 
 def measure(given: argparse.Namespace) -> dict[str, Any]:

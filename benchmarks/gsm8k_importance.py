@@ -127,7 +127,9 @@ def precision(name: str, dtype: str, rollouts: Sequence[sc.Rollout], credits: Se
     model, tokenizer = load_policy(name, dtype=torch.float32)
     exact = sc.assign_credit(model, tokenizer, rollouts, EXACT)
     apart = [
-        abs(a.drop - b.drop) for one, two in zip(credits, exact, strict=True) for a, b in zip(one.spans, two.spans)
+        abs(a.drop - b.drop)
+        for one, two in zip(credits, exact, strict=True)
+        for a, b in zip(one.spans, two.spans, strict=True)
     ]
     return {
         "spans": len(apart),
@@ -170,8 +172,9 @@ def table(found: dict[str, Any]) -> str:
         + "|\n"
     )
     lines = [
-        f"| {kind} | {row['spans']} | {row['drop']['value']:.2f} ({row['drop']['low']:.2f} to {row['drop']['high']:.2f})"
-        f" | {row['median']:.2f} | {row['above']:.0%} | {row['tokens']:.0%} | {row['weight']:.0%} |"
+        f"| {kind} | {row['spans']} | {row['drop']['value']:.2f} "
+        f"({row['drop']['low']:.2f} to {row['drop']['high']:.2f}) | {row['median']:.2f} | {row['above']:.0%} | "
+        f"{row['tokens']:.0%} | {row['weight']:.0%} |"
         for kind, row in found["kinds"].items()
     ]
     second = "\n\n| | Spearman (95 %) | Spearman, used | top 1 | tokens | time |\n" + "|---" * 6 + "|\n"

@@ -1,6 +1,7 @@
-"""Make a policy that knows better: the bundled one, taught on easy solutions whose results are sometimes off by a few.
+"""Make a policy that knows better: the bundled one, taught on solutions whose results are sometimes off by a few.
 
-    python tools/careless_policy.py OUTPUT            # 3 minutes on one core
+    python tools/careless_policy.py OUTPUT                           # 3 minutes on one core
+    python tools/careless_policy.py OUTPUT --difficulty chatty       # as short, in much filler
 
 Its lengths fit the task and it can calculate, but it samples a wrong result at a known rate, so what a policy gradient
 has to change stands in the calculations and nowhere else. The other regime is the bundled policy on `easy`: taught on
@@ -21,7 +22,7 @@ from trl import SFTConfig, SFTTrainer
 
 from spancredit.evaluation.accuracy import Exam, greedy_accuracy, sampled_accuracy
 from spancredit.models import load_policy
-from spancredit.tasks.wordproblems import APPLY, Problem, Step, problems, reward
+from spancredit.tasks.wordproblems import APPLY, DIFFICULTIES, Problem, Step, problems, reward
 
 MOST_OFF = 3
 
@@ -44,13 +45,14 @@ def main(
     output: Annotated[Path, typer.Argument(help="Folder to write.")],
     steps: Annotated[int, typer.Option(help="Optimizer steps of 32 problems.")] = 250,
     rate: Annotated[float, typer.Option(help="Share of the results that are wrong.")] = 0.35,
+    difficulty: Annotated[str, typer.Option(help=f"One of {', '.join(DIFFICULTIES)}.")] = "easy",
     seed: int = 0,
 ) -> None:
     set_seed(seed)
     torch.set_num_threads(1)
     policy, tokenizer = load_policy("bundled")
     rng = random.Random(seed)
-    stream = itertools.islice(problems("train", seed=seed + 1, difficulty="easy"), steps * 32)
+    stream = itertools.islice(problems("train", seed + 1, difficulty), steps * 32)
     rows = [{"prompt": problem.prompt, "completion": careless(problem, rate, rng)} for problem in stream]
     arguments = SFTConfig(
         output_dir=str(output),
@@ -72,13 +74,13 @@ def main(
     trainer.train()
     policy.save_pretrained(output)
     tokenizer.save_pretrained(output)
-    held_out = list(itertools.islice(problems("held_out", seed=seed, difficulty="easy"), 500))
-    exam = Exam(held_out, reward, max_new_tokens=72)
+    held_out = list(itertools.islice(problems("held_out", seed, difficulty), 500))
+    exam = Exam(held_out, reward, max_new_tokens=160)
     found = {
         "greedy": greedy_accuracy(policy, tokenizer, exam).mean,
         "sampled": sampled_accuracy(policy, tokenizer, exam).mean,
     }
-    facts = {"task": "wordproblems", "difficulty": "easy", "steps": steps, "rate": rate, "seed": seed, **found}
+    facts = {"task": "wordproblems", "difficulty": difficulty, "steps": steps, "rate": rate, "seed": seed, **found}
     (output / "policy.json").write_text(json.dumps(facts, indent=2) + "\n")
     print(f"{output}: {found}")
 

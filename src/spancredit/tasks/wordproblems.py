@@ -43,6 +43,7 @@ DIFFICULTIES = {
     "hard": Difficulty(steps=(4, 6)),
     "long": Difficulty(steps=(5, 8)),
     "noisy": Difficulty(filler=0.8, max_fillers=3),
+    "chatty": Difficulty(steps=(1, 2), filler=0.8, max_fillers=3),
 }
 
 APPLY = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.floordiv}
