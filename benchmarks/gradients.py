@@ -1,6 +1,6 @@
 """Which way do credit rules turn the gradient, and where is its mass? To be run before seeds are spent on a rule.
 
-    python benchmarks/gradients.py [--difficulty easy] [--batches N] [--resamples K] [--out FILE]
+    python benchmarks/gradients.py [--difficulty easy] [--batches N] [--resamples K] [--variants] [--out FILE]
 
 Batches of completions of the policy, as DAPO's first step would see them. For every rule (what multiplies the advantage
 of each token) the cosine of a batch's gradient with the mean uniform gradient of all the other batches: how much of a
@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from gradients_batch import GROUP, GROUPS, ROLES, advantages_by_rule, draw_batch, measured, token_roles
+from gradients_batch import GROUP, GROUPS, MODES, ROLES, advantages_by_rule, draw_batch, measured, token_roles
 from gradients_tables import by_kind, cosines, lorenz, picture, progress
+from gradients_variants import VARIANTS, derived
 from gradients_vectors import Tokens, gradients, span_norms
 
 from spancredit.models import load_policy
@@ -36,8 +37,10 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     found, roles, norms = [], [], []
     for nth in range(given.batches):
         batch = draw_batch(model, tokenizer, list(islice(stream, GROUPS)), longest, generator)
-        credits = measured(model, tokenizer, batch)
+        credits = measured(model, tokenizer, batch, VARIANTS if given.variants else MODES)
         rules = advantages_by_rule(model, tokenizer, batch, credits, given.resamples, longest, apart)
+        if given.variants:
+            rules |= derived(tokenizer, batch, credits)
         own = token_roles(tokenizer, batch)
         found.append(gradients(model, batch.rollouts, {**rules, **only(own, rules["uniform"])}))
         norms += span_norms(model, batch.rollouts, credits, given.span_rollouts)
@@ -69,6 +72,7 @@ def main() -> None:
     parser.add_argument("--difficulty", choices=LONGEST, default="easy")
     parser.add_argument("--batches", type=int, default=24, help=f"of {GROUPS} prompts, {GROUP} completions each")
     parser.add_argument("--resamples", type=int, default=8, help="continuations for a value; 0: no Monte Carlo rule")
+    parser.add_argument("--variants", action="store_true", help="of the paper's rule, in the place of a study's arms")
     parser.add_argument("--span_rollouts", type=int, default=8, help="of a batch, whose spans' norms are measured")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="default: benchmarks/gradients-DIFFICULTY.json")
@@ -86,15 +90,15 @@ def main() -> None:
 
 
 def show(report: dict[str, Any]) -> None:
+    """As Markdown."""
+    print("\n| rule | cosine | against uniform (95 %) | gradient mass on calculations |\n|---|---|---|---|")
     for name, row in report["rules"].items():
-        low, high = row["interval"] or (0.0, 0.0)
-        against = f"{row['difference'] or 0:+.3f} ({low:+.3f} to {high:+.3f})"
-        print(f"{name:16} cosine {row['cosine']:.3f}  {against}  norm {row['norm']:.3f}")
+        against = "{:+.3f} ({:+.3f} to {:+.3f})".format(row["difference"], *row["interval"]) if row["interval"] else ""
+        mass = report["kinds"].get(name, {}).get("calculation")
+        print(f"| {name} | {row['cosine']:.3f} | {against} | {'' if mass is None else f'{mass:.0%}'} |")
+    print("\n| role of the token | tokens | progress | noise |\n|---|---|---|---|")
     for role, row in report["roles"].items():
-        shares = f"progress {row['progress']:6.1%}  noise {row['noise']:5.1%}"
-        print(f"{role:22} tokens {row['tokens']:5.1%}  {shares}")
-    for name, shares in report["kinds"].items():
-        print(f"{name:16} gradient mass " + "  ".join(f"{kind} {share:.0%}" for kind, share in shares.items()))
+        print(f"| {role} | {row['tokens']:.0%} | {row['progress']:.0%} | {row['noise']:.0%} |")
 
 
 if __name__ == "__main__":

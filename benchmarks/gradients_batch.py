@@ -64,11 +64,13 @@ def draw_batch(model: Any, tokenizer: Any, drawn: list[Problem], longest: int, g
     return Batch(owners, rollouts, rewards)
 
 
-def measured(model: Any, tokenizer: Any, batch: Batch) -> dict[str, list[sc.Credit]]:
+def measured(
+    model: Any, tokenizer: Any, batch: Batch, rules: Mapping[str, dict[str, Any]] = MODES
+) -> dict[str, list[sc.Credit]]:
     """The batch's credits under each of the library's own rules."""
     return {
         name: sc.assign_credit(model, tokenizer, batch.rollouts, sc.CreditConfig(**settings))
-        for name, settings in MODES.items()
+        for name, settings in rules.items()
     }
 
 

@@ -96,6 +96,26 @@ def test_lorenz_curves_and_mass_by_kind():
     assert tables.by_kind(spans) == {"even": {"calc": 0.5, "text": 0.5}, "uneven": {"calc": 1.0, "text": 0.0}}
 
 
+def test_rules_that_know_the_truth_credit_calculations_and_blame_the_first_wrong_one(policy):
+    _, tokenizer = policy
+    batches, made = importlib.import_module("gradients_batch"), importlib.import_module("gradients_variants")
+    problem = next(p for p in problems("train", 0, "medium") if len(p.steps) == 3)
+    first, second, third = problem.steps
+    wrong = f"{second.left} {second.op} {second.right} = {second.result + 1}"
+    text = f" That is {first} eggs. That is {wrong} eggs. That is {third} eggs.\n#### 0"
+    rollout = rollout_of(tokenizer, problem, text, advantage=-2.0)
+    batch = batches.Batch([problem], [rollout], np.zeros(1))
+
+    def credited(faults):
+        (row_T,) = made.by_truth(tokenizer, batch, [-2.0], faults)
+        assert set(row_T.tolist()) == {0.0, -2.0}
+        ids = [token for token, value in zip(rollout.completion_ids, row_T, strict=True) if value]
+        return tokenizer.decode(ids).split()
+
+    assert credited(faults=True) == wrong.split()
+    assert credited(faults=False) == f"{first} {wrong} {third}".split()
+
+
 def test_a_careless_solution_goes_on_from_what_it_got_wrong():
     careless = importlib.import_module("careless_policy").careless
     some = list(islice(problems("train", 5, "medium"), 50))
@@ -120,4 +140,10 @@ def test_a_short_run_writes_its_tables_and_its_picture(tmp_path, monkeypatch, ca
     assert set(report["rules"]) >= {"uniform", "counterfactual", "monte carlo", "token entropy"}
     assert sum(row["tokens"] for row in report["roles"].values()) == pytest.approx(1)
     assert out.with_suffix(".svg").read_text().startswith("<?xml")
-    assert "cosine" in capsys.readouterr().out
+    assert "| uniform | " in capsys.readouterr().out
+    monkeypatch.setattr(
+        "sys.argv", [*["gradients.py", "--variants", "--batches", "2", "--resamples", "0", "--out"], str(out)]
+    )
+    script.main()
+    variants = json.loads(out.read_text())["rules"]
+    assert set(variants) >= {"uniform", "counterfactual", "min_weight 0", "steps of the group", "truth: calculations"}
