@@ -4,8 +4,9 @@
 
 Batches of completions of the policy, as DAPO's first step would see them. For every rule (what multiplies the advantage
 of each token) the cosine of a batch's gradient with the mean uniform gradient of all the other batches: how much of a
-step goes where DAPO goes on average, noise and bias of the rule taken together. For every role of a token its share of
-that progress and of the variance; for every span the norm of its own gradient.
+step goes where DAPO goes on average, noise and bias of the rule taken together; and the same after every coordinate is
+divided by its root mean square, as Adam does. For every role of a token its share of that progress and of the variance;
+for every span the norm of its own gradient.
 """
 
 import argparse
@@ -16,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gradients_alignment import MEASURES, alignment
 from gradients_batch import GROUP, GROUPS, MODES, ROLES, advantages_by_rule, draw_batch, measured, token_roles
-from gradients_tables import by_kind, cosines, lorenz, picture, progress
+from gradients_tables import by_kind, lorenz, picture, progress
 from gradients_variants import VARIANTS, derived
 from gradients_vectors import Tokens, gradients, span_norms
 
@@ -47,7 +49,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
         roles += [role for row in own for role in row]
         print(f"batch {nth + 1} of {given.batches}: {batch.rewards.mean():.0%} right", flush=True)
     return {
-        "rules": cosines([{name: one[name] for name in rules} for one in found]),
+        "rules": alignment([{name: one[name] for name in rules} for one in found]),
         "roles": progress(found, {role: roles.count(role) for role in ROLES if role in roles}),
         "kinds": by_kind(norms),
         "lorenz": lorenz(norms),
@@ -77,8 +79,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="default: benchmarks/gradients-DIFFICULTY.json")
     given = parser.parse_args()
-    if given.batches < 2 or given.span_rollouts < 1:
-        parser.error(f"--batches {given.batches} --span_rollouts {given.span_rollouts}: expected at least 2 and 1")
+    if given.batches < 4 or given.span_rollouts < 1:
+        parser.error(f"--batches {given.batches} --span_rollouts {given.span_rollouts}: expected at least 4 and 1")
     torch.set_num_threads(1)
     started = time.process_time()
     report = measure(given)
@@ -91,11 +93,19 @@ def main() -> None:
 
 def show(report: dict[str, Any]) -> None:
     """As Markdown."""
-    print("\n| rule | cosine | against uniform (95 %) | gradient mass on calculations |\n|---|---|---|---|")
+    head = ("rule", "cosine", "to uniform (95 %)", "as Adam takes it", "to uniform (95 %)", "norm", "on calculations")
+    print(f"\n| {' | '.join(head)} |")
+    print("|---" * len(head) + "|")
     for name, row in report["rules"].items():
-        against = "{:+.3f} ({:+.3f} to {:+.3f})".format(row["difference"], *row["interval"]) if row["interval"] else ""
+        cells = []
+        for measure in MEASURES:
+            against = row[measure]["against_uniform"]
+            cells += [
+                f"{row[measure]['value']:.3f}",
+                "{:+.3f} ({:+.3f} to {:+.3f})".format(*against) if against else "",
+            ]
         mass = report["kinds"].get(name, {}).get("calculation")
-        print(f"| {name} | {row['cosine']:.3f} | {against} | {'' if mass is None else f'{mass:.0%}'} |")
+        print(f"| {name} | {' | '.join(cells)} | {row['norm']:.3f} | {'' if mass is None else f'{mass:.0%}'} |")
     print("\n| role of the token | tokens | progress | noise |\n|---|---|---|---|")
     for role, row in report["roles"].items():
         print(f"| {role} | {row['tokens']:.0%} | {row['progress']:.0%} | {row['noise']:.0%} |")

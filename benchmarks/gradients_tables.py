@@ -1,7 +1,6 @@
 """What a list of gradients says: cosines by rule, progress and noise by role, mass by kind; and the pictures of it."""
 
 from collections.abc import Mapping, Sequence
-from statistics import mean
 from typing import Any
 
 import numpy as np
@@ -9,28 +8,8 @@ import torch
 from matplotlib.figure import Figure
 
 from spancredit.report.figures import PALETTE, plain
-from spancredit.study.statistics import paired
 
-DASHES = ("-", "--")
-
-
-def cosines(found: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, dict[str, Any]]:
-    """Mean cosine with the uniform gradient of the other batches, its paired difference to uniform, and the norm."""
-    count, total = len(found), sum(one["uniform"] for one in found)
-    values = {
-        name: [float(torch.cosine_similarity(one[name], total - one["uniform"], dim=0)) for one in found]
-        for name in found[0]
-    }
-    table: dict[str, dict[str, Any]] = {}
-    for name, mine in values.items():
-        difference = None if name == "uniform" or count < 2 else paired(values["uniform"], mine)
-        table[name] = {
-            "cosine": mean(mine),
-            "difference": difference and difference.mean,
-            "interval": difference and difference.student,
-            "norm": mean(float(one[name].norm()) for one in found),
-        }
-    return table
+DASHES = ("-", "--", ":")
 
 
 def progress(found: Sequence[Mapping[str, torch.Tensor]], tokens: Mapping[str, int]) -> dict[str, dict[str, float]]:
@@ -78,7 +57,11 @@ def picture(report: Mapping[str, Any]) -> Figure:
     left, right = figure.subplots(1, 2)
     for i, (name, curve) in enumerate(report["lorenz"].items()):
         left.plot(
-            np.linspace(0, 1, len(curve)), curve, color=PALETTE[i % len(PALETTE)], label=name, linestyle=DASHES[i % 2]
+            np.linspace(0, 1, len(curve)),
+            curve,
+            color=PALETTE[i % len(PALETTE)],
+            label=name,
+            linestyle=DASHES[i // len(PALETTE)],
         )
     left.plot([0, 1], [0, 1], color="#999999", linewidth=0.7)
     left.set_xlabel("share of the spans, smallest gradient first")

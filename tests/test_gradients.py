@@ -69,17 +69,40 @@ def test_a_resampled_step_gets_the_change_of_the_value(policy, monkeypatch):
     assert other_T[-1] == pytest.approx((0.0 - values[-2]) / deviation)
 
 
+def test_alignment_on_vectors_made_by_hand():
+    made = importlib.import_module("gradients_alignment")
+    true, noise = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
+    found = [
+        {"uniform": true + sign * noise, "clean": true, "useless": sign * noise, "quiet": true + 0.01 * sign * noise}
+        for sign in (1, -1, -1, 1, 1, -1, -1, 1)
+    ]
+    rules = made.alignment(found)
+    assert rules["uniform"]["cosine"]["against_uniform"] is None
+    assert rules["clean"]["cosine"]["value"] > rules["uniform"]["cosine"]["value"] > rules["useless"]["cosine"]["value"]
+    assert rules["clean"]["cosine"]["against_uniform"][1] > 0
+    # However small a rule makes a coordinate, Adam takes it for a full step; one that it leaves out is left out.
+    assert rules["quiet"]["cosine"]["value"] > 0.98
+    assert rules["quiet"]["adam"]["value"] == pytest.approx(rules["uniform"]["adam"]["value"], abs=1e-3)
+    assert rules["clean"]["adam"]["value"] > rules["uniform"]["adam"]["value"] + 0.2
+
+
+def test_the_intervals_of_alignments_cover_what_a_rule_that_changes_nothing_gains():
+    made = importlib.import_module("gradients_alignment")
+    torch.manual_seed(0)
+    true, covered = torch.nn.functional.normalize(torch.randn(60), dim=0), 0
+    for _ in range(100):
+        # The same mean and as much noise of its own: the true difference is 0.
+        pairs = [(true + torch.randn(60) * 0.3, true + torch.randn(60) * 0.3) for _ in range(8)]
+        rows = made.alignment([{"uniform": one, "other": other} for one, other in pairs])
+        _, low, high = rows["other"]["cosine"]["against_uniform"]
+        covered += low <= 0 <= high
+    assert covered >= 90
+
+
 def test_tables_on_vectors_made_by_hand():
     tables = importlib.import_module("gradients_tables")
     true, noise = torch.tensor([1.0, 0.0, 0.0]), torch.tensor([0.0, 1.0, 0.0])
-    found = [
-        {"uniform": true + sign * noise, "clean": true, "useless": sign * noise, "a": true, "b": sign * noise}
-        for sign in (1, -1, 1, -1)
-    ]
-    rules = tables.cosines([{name: one[name] for name in ("uniform", "clean", "useless")} for one in found])
-    assert rules["clean"]["cosine"] > rules["uniform"]["cosine"] > rules["useless"]["cosine"]
-    assert rules["uniform"]["difference"] is None
-    assert rules["clean"]["interval"][0] > 0
+    found = [{"uniform": true + sign * noise, "a": true, "b": sign * noise} for sign in (1, -1, 1, -1)]
     roles = tables.progress(found, {"a": 3, "b": 1})
     assert sum(role["noise"] for role in roles.values()) == pytest.approx(1)
     assert roles["a"]["tokens"] == 0.75
@@ -110,10 +133,10 @@ def test_rules_that_know_the_truth_credit_calculations_and_blame_the_first_wrong
         (row_T,) = made.by_truth(tokenizer, batch, [-2.0], faults)
         assert set(row_T.tolist()) == {0.0, -2.0}
         ids = [token for token, value in zip(rollout.completion_ids, row_T, strict=True) if value]
-        return tokenizer.decode(ids).split()
+        return "".join(tokenizer.decode(ids).split())
 
-    assert credited(faults=True) == wrong.split()
-    assert credited(faults=False) == f"{first} {wrong} {third}".split()
+    assert credited(faults=True) == "".join(wrong.split())
+    assert credited(faults=False) == "".join(f"{first}{wrong}{third}".split())
 
 
 def test_a_careless_solution_goes_on_from_what_it_got_wrong():
@@ -133,7 +156,7 @@ def test_a_careless_solution_goes_on_from_what_it_got_wrong():
 def test_a_short_run_writes_its_tables_and_its_picture(tmp_path, monkeypatch, capsys):
     script = importlib.import_module("gradients")
     out = tmp_path / "g.json"
-    monkeypatch.setattr("sys.argv", ["gradients.py", "--batches", "2", "--resamples", "2", "--out", str(out)])
+    monkeypatch.setattr("sys.argv", ["gradients.py", "--batches", "4", "--resamples", "2", "--out", str(out)])
     monkeypatch.setattr(script, "GROUPS", 6)
     script.main()
     report = json.loads(out.read_text())
