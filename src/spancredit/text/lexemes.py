@@ -2,7 +2,7 @@ r"""Read mathematical text as people and models write it (plain, LaTeX, markdown
 
 Every lexeme has a type of one character, so that a calculation is a regular expression over the types:
 
-    n number, with currency, separators, decimals, percent    v single letter, perhaps a variable    w word
+    n number, with currency, separators, decimals, percent    v letter alone, a variable     w word
     o operator    d perhaps an operator: a dash or slash without space around, "of", "times", the middle of a \frac
     = equals      ( ) brackets and braces, those of commands included     . anything else
 
@@ -72,7 +72,7 @@ def read_lexemes(text: str, start: int, end: int) -> Lexemes:
         if kind == "line":
             line_break = match.span()
         elif kind not in ("gap", "bullet"):
-            type_ = _word_type(match.group()) if kind == "word" else TYPES[kind]
+            type_ = TYPES.get(kind) or _word_type(match.group(), types[-1:] == ["n"] and ends[-1] < match.start())
             if line_break and type_ != "=" and types[-1:] != ["="]:
                 types.append(".")
                 starts.append(line_break[0])
@@ -84,7 +84,8 @@ def read_lexemes(text: str, start: int, end: int) -> Lexemes:
     return Lexemes("".join(types), starts, ends)
 
 
-def _word_type(word: str) -> str:
+def _word_type(word: str, counted: bool) -> str:
+    """`counted`: a number and a space stand before it, so a letter is a unit (5 m) and no variable (5x)."""
     if word.lower() in NO_UNIT:
         return "."
-    return "v" if len(word) == 1 and word.isascii() and word not in NO_VARIABLE else "w"
+    return "v" if len(word) == 1 and word.isascii() and word not in NO_VARIABLE and not counted else "w"
