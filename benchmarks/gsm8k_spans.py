@@ -184,9 +184,8 @@ def main() -> None:
     speed = {name: seconds(name, SIZE) for name in PATTERNS}
     print(table(summaries))
     slowest = max(speed, key=lambda name: speed[name]["steps"])
-    print(
-        f"\n{SIZE:,} adversarial characters: at most {speed[slowest]['steps']:.2f} CPU seconds ({slowest}), segmenter steps."
-    )
+    most = speed[slowest]["steps"]
+    print(f"\n{SIZE:,} adversarial characters: at most {most:.2f} CPU seconds ({slowest}), segmenter steps.")
     for counts in counted.values() if args.show else ():
         show(counts, args.show)
     args.out.write_text(json.dumps({"files": summaries, "cpu_seconds": speed}, indent=1) + "\n")
