@@ -33,6 +33,95 @@ CALCULATIONS = [
     ("7 = 7 and a = b", ["7 = 7 and a = b"]),
     ("他有苹果。3 + 4 = 7。好。", ["他有苹果。", "[3 + 4 = 7。]", "好。"]),
 ]
+LATEX = [
+    (r"So $7 \times 7 = 49$ in all.", ["So ", r"[$7 \times 7 = 49$]", " in all."]),
+    (r"\[ \frac{12 \times 3}{4} = 9 \]", [r"[\[ \frac{12 \times 3}{4} = 9 \]]"]),
+    (r"So \dfrac{48}{2} = 24 \text{ clips}", ["So ", r"[\dfrac{48}{2} = 24]", r" \text{ clips}"]),
+    (r"\left(3 + 4\right) \cdot 2 = 14", [r"[\left(3 + 4\right) \cdot 2 = 14]"]),
+    (r"\text{Total} = \text{price} \times 3 = 15", [r"[\text{Total} = \text{price} \times 3 = 15]"]),
+    (r"5 \text{ m} - 2 \text{ m} = 3", [r"[5 \text{ m} - 2 \text{ m} = 3]"]),
+    (r"1{,}200 + 300 = 1{,}500", [r"[1{,}200 + 300 = 1{,}500]"]),
+    (r"\$5 \times 3 = \$15", [r"[\$5 \times 3 = \$15]"]),
+    (r"1\,200 \div 4 \approx 300", [r"[1\,200 \div 4 \approx 300]"]),
+    (r"\sqrt{16} + 2^2 = 8", [r"[\sqrt{16} + 2^2 = 8]"]),
+    (r"She ate \frac{1}{2} of them, 3^2 or \$5.", [r"She ate \frac{1}{2} of them, 3^2 or \$5."]),
+    (
+        "\\begin{aligned}\n5 \\times 3 + 2 &= 15 + 2 \\\\\n&= 17\n\\end{aligned}\n",
+        ["\\begin{aligned}\n", "[5 \\times 3 + 2 &= 15 + 2 \\\\\n&= 17\n]", "\\end{aligned}\n"],
+    ),
+    (r"x &= 5 + 1 \\ y &= 3 \times 2", [r"[x &= 5 + 1 \\ ]", r"[y &= 3 \times 2]"]),
+]
+MARKDOWN = [
+    ("**Step 1:** 3 + 4 = **7** eggs.", ["**Step 1:** ", "[3 + 4 = **7]", "** eggs."]),
+    ("- 5 eggs + 3 eggs = 8 eggs\n- 2 more\n", ["[- 5 eggs + 3 eggs = 8]", " eggs\n", "- 2 more\n"]),
+    ("Sums:\n* 3 + 4 = 7\n1. 2 * 3 = 6\n", ["Sums:\n", "[* 3 + 4 = 7\n]", "1. ", "[2 * 3 = 6\n]"]),
+    ("a) 3 + 4 = 7\n2) 5 * 3 = 15", ["a) ", "[3 + 4 = 7\n]", "2) ", "[5 * 3 = 15]"]),
+    (
+        "| Day | Sum |\n|---|---|\n| Mon | 3 * 4 = 12 |\n| Tue | 5 |\n",
+        ["| Day | Sum |\n|---|---|\n", "| Mon | ", "[3 * 4 = 12 |\n]", "| Tue | 5 |\n"],
+    ),
+    ("$$\n5 + 3 = 8\n$$", ["[$$\n5 + 3 = 8\n$$]"]),
+    ("Title\n=====\nA book", ["Title\n=====\n", "A book"]),
+    ("<think>\nOkay, 3 + 4 = 7.</think>It is 7.", ["<think>\n", "Okay, ", "[3 + 4 = 7.]", "</think>", "It is 7."]),
+    ("<think>Twice as many.</think>\n\nSo 5*2=10.", ["<think>", "Twice as many.", "</think>\n\n", "So ", "[5*2=10.]"]),
+]
+CHAINS = [
+    ("r = 120/2 = 60 / 1 = 60 mph", ["[r = 120/2 = 60 / 1 = 60]", " mph"]),
+    (
+        "Total = 5 * 3 + 2\n      = 15 + 2\n      = 17\nDone.",
+        ["[Total = 5 * 3 + 2\n      = 15 + 2\n      = 17\n]", "Done."],
+    ),
+    ("Total:\n= 5 + 3\n\n= 8", ["Total:\n= ", "[5 + 3\n\n= 8]"]),
+    ("She has 5 + 3 =\n8 of them", ["She has ", "[5 + 3 =\n8]", " of them"]),
+    ("5 + 3 = 8 => 8 + 2 = 10", ["[5 + 3 = 8 => ]", "[8 + 2 = 10]"]),
+    ("x = 5 and y = 3", ["[x = 5]", " and ", "[y = 3]"]),
+    ("2x + 3 = 11, so x = 4.", ["[2x + 3 = 11]", ", so ", "[x = 4.]"]),
+    ("3(4 + 5) = 27", ["[3(4 + 5) = 27]"]),
+]
+UNITS = [
+    ("3 apples x 4 = 12 apples", ["[3 apples x 4 = 12]", " apples"]),
+    ("$5/hour * 8 hours = $40", ["[$5/hour * 8 hours = $40]"]),
+    ("5$ * 3 = 15$ and 2 € + 1 € = 3 €", ["[5$ * 3 = 15$]", " and ", "[2 € + 1 € = 3 €]"]),
+    ("3 lbs. + 4 lbs. = 7 lbs. Then", ["[3 lbs. + 4 lbs. = 7]", " lbs.", " Then"]),
+    ("5 eggs (brown) + Ann's 3 = 8", ["[5 eggs (brown) + Ann's 3 = 8]"]),
+    ("8:20 a.m. - 8:00 a.m. = 20 minutes", ["[8:20 a.m. - 8:00 a.m. = 20]", " minutes"]),
+    ("It is 15% of $200 = $30.", ["It is ", "[15% of $200 = $30.]"]),
+    ("0.5 * 3/4 = .375", ["[0.5 * 3/4 = .375]"]),
+    ("1 1/2 + 2½ = 4", ["[1 1/2 + 2½ = 4]"]),
+    ("1 000 000 + 500 000 = 1 500 000", ["[1 000 000 + 500 000 = 1 500 000]"]),
+    ("5 m * 4 m = 20 m", ["[5 m * 4 m = 20]", " m"]),
+    ("500 x .45 = 225", ["[500 x .45 = 225]"]),
+    ("3 times 5 equals 15.", ["[3 times 5 equals 15.]"]),
+    (
+        "3个苹果 ＋ 4个苹果 ＝ 7个。然后 7 × 2 ＝ 14。",
+        ["[3个苹果 ＋ 4个苹果 ＝ 7]", "个。", "然后 ", "[7 × 2 ＝ 14。]"],
+    ),
+    ("8 ÷ 2 ＝ 4，9 － 2 ＝ 7", ["[8 ÷ 2 ＝ 4，]", "[9 － 2 ＝ 7]"]),
+]
+PROSE = [
+    "She has twice as many apples as Tom, who has 12.",
+    "He is 3 times as old as 4 of them, half of the 50 students.",
+    "In 2019-20 a 15-year-old ran 3-5 days, 24/7, and/or 1/2 of 20% of 50.",
+    "The ratio 3:5 is 6:10 at 8:30 p.m. on 05/01/2024.",
+    "It costs $3$ dollars for $4$ apples, 5 $1 bills.",
+    "Step 2 of 5: compare 3 apples, 4 pears; then (as in 1) rest.",
+]
+CODE = [
+    (
+        "So:\n```python\nprice = 3.50\ntotal = price * 3  # eggs. Yes\nprint('a - b. So')\n```\nIt is 7. Yes",
+        [
+            "So:\n",
+            "```python\n",
+            "[price = 3.50\n]",
+            "[total = price * 3  # eggs. Yes\n]",
+            "print('a - b. So')\n```\n",
+            "It is 7.",
+            " Yes",
+        ],
+    ),
+    ("```\n# a well-known. One\nreturn 7 + x", ["```\n# a well-known. One\n", "[return 7 + x]"]),
+    ("It is `total = price * 3` here", ["It is `", "[total = price * 3]", "` here"]),
+]
 SENTENCES = [
     ("It costs 3.5 dollars. Version 3.11 is out.", ["It costs 3.5 dollars.", " Version 3.11 is out."]),
     ("Is it 5? Yes! No...", ["Is it 5?", " Yes!", " No..."]),
@@ -41,6 +130,8 @@ SENTENCES = [
     ("Dr. Smith, e.g. a man vs. a horse. Done.", ["Dr. Smith, e.g. a man vs. a horse.", " Done."]),
     ("他有三个苹果。她说：“好！”然后走了。", ["他有三个苹果。", "她说：“好！”", "然后走了。"]),
     ("Wait.\n\nNo", ["Wait.\n\n", "No"]),
+    ("**1.** Add.\n- 2. Stop.\nAt 3 sq. ft. now.", ["**1.** Add.\n", "- 2. Stop.\n", "At 3 sq. ft.", " now."]),
+    ("A:\n```\nx = a. b\ny. z\n```\nIt. No", ["A:\n```\n", "x = a. b\n", "y. z\n```\n", "It.", " No"]),
     ("Total is $5. Next", ["Total is $5.", " Next"]),
     ("Hm.... So", ["Hm....", " So"]),
     ("\n\nHi. \n", ["\n\nHi. \n"]),
@@ -53,10 +144,15 @@ LINES = [
 ]
 
 
-@pytest.mark.parametrize(("text", "expected"), CALCULATIONS)
+@pytest.mark.parametrize(("text", "expected"), [*CALCULATIONS, *LATEX, *MARKDOWN, *CHAINS, *UNITS, *CODE])
 def test_steps_are_calculations_and_the_text_around_them(text: str, expected: list[str]):
     marked = [f"[{text[a:b]}]" if kind == "calculation" else text[a:b] for a, b, kind in steps(text)]
     assert marked == expected
+
+
+@pytest.mark.parametrize("text", PROSE)
+def test_prose_without_arithmetic_is_text(text: str):
+    assert all(kind == "text" for _, _, kind in steps(text))
 
 
 @pytest.mark.parametrize(("text", "expected"), SENTENCES)

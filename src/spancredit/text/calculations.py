@@ -1,47 +1,43 @@
-"""Find calculations in a sentence: equations and expressions, with units, currency and LaTeX inside them.
+"""Find calculations in prose: equations and expressions, with units, currency and LaTeX inside them.
 
-The sentence is read into lexemes, each lexeme becomes one character for its type, and a calculation is a regular
-expression over those types. Every repetition is bounded or unambiguous, so the time is linear.
+An equation has an equals sign, a number, and an operation, a name or a unit; a chain of equations is one calculation,
+also over lines that begin with an equals sign. Without an equals sign a calculation is at least two numbers and an
+operation that can be no fraction, range, date or compound. A result's unit is left to the text behind it.
+
+Operands, and what repeats inside them, are bounded, so the time is linear.
 """
 
 import re
+from collections.abc import Iterator
 
-LEXEME = re.compile(
-    r"""
-    (?P<number> (?:\\?[$€£¥₹]\s?)? (?:\d{1,3}(?:,\d{3})+(?!\d)|\d+|(?=\.\d)) (?:\.\d+)? (?:\\?%|°)?
-        | \\[dt]?frac\{[^{}]{1,40}\}\{[^{}]{1,40}\} )
-    | (?P<equals> ==?|≈|\\approx(?![a-z]) )
-    | (?P<operator> [+\-−–*/×÷·^] | \\(?:times|cdot|div)(?![a-z])
-        | (?<=[\d\s)%])[xX](?=\s?[\d$(]) | (?<=[%\d]\s)of(?=\s[\d$]) )
-    | (?P<open> [(\[{] | \\left[(\[] ) | (?P<close> [)\]}] | \\right[)\]] )
-    | (?P<word> [^\W\d_]+ )
-    | (?P<space> (?:[^\S\n]|~|\\[,; ])+ )
-    | (?P<other> . )
-    """,
-    re.VERBOSE | re.DOTALL,
-)
-TYPES = {"number": "n", "equals": "=", "operator": "o", "open": "(", "close": ")", "word": "w", "space": " "}
+from spancredit.text.lexemes import read_lexemes
 
-OPERAND = r"(?:[(] ?){0,4}o?n(?: ?[)]){0,4}"
-CALCULATION = re.compile(rf"(?:w ?= ?)?(?:{OPERAND}(?: ?w){{0,3}}(?: ?[)]){{0,4}} ?[o=] ?)+{OPERAND}|w ?= ?{OPERAND}")
+UNIT = r"(?:d?w|\([wv.]{1,8}\)){0,8}"  # sq ft, minutes/smoothie, miles per hour, apples (from Ann)
+OPENED, CLOSED = r"(?:n?\(){0,6}[od]?", rf"(?:\)v?{UNIT}){{0,6}}"
+NUMBER, NAME = r"(?:nv?|v)", r"(?:w(?=[od=])|(?<=[od])w(?=\)))"
+LABEL = r"(?:(?<=[o=])w{1,3})?"  # 8 + Ann's 5
+JUXTAPOSED = r"(?<=\))(?=\()"
+QUANTITY = f"{OPENED}{NUMBER}{UNIT}{CLOSED}"
+OPERAND = f"{OPENED}(?:{LABEL}{NUMBER}|{NAME}){UNIT}{CLOSED}"
+CHAIN = re.compile(f"{OPERAND}(?:(?:[od=]|{JUXTAPOSED}){OPERAND})+")
+EXPRESSION = re.compile(f"{QUANTITY}(?:(?:[od]|{JUXTAPOSED}){QUANTITY})+")
+OPERATION = re.compile(r"[odvw]|n\(")
+RESULT_UNIT = "wd"
 
 
 def find_calculations(text: str, start: int, end: int) -> list[tuple[int, int]]:
     """Character ranges of the calculations in `text[start:end]`, in order."""
-    lexemes = list(LEXEME.finditer(text, start, end))
-    types = "".join(TYPES.get(m.lastgroup or "", ".") for m in lexemes)
-    found = []
-    for match in CALCULATION.finditer(types):
-        inside = lexemes[match.start() : match.end()]
-        if _computes(match.group(), [m.group() for m in inside]):
-            found.append((inside[0].start(), inside[-1].end()))
-    return found
+    lexemes = read_lexemes(text, start, end)
+    return [(lexemes.starts[first], lexemes.ends[last - 1]) for first, last in _ranges(lexemes.types)]
 
 
-def _computes(types: str, lexemes: list[str]) -> bool:
-    """An equation with an operation, a unit or a name in it, or an operation that is no fraction, range or date."""
-    if "=" in types:
-        return "o" in types or "w" in types
-    clear = [i for i, kind in enumerate(types) if kind == "o" and lexemes[i] not in ("-", "−", "–", "/")]
-    spaced = re.search(r"n[ )]* o [ (]*n", types)
-    return bool(spaced or any(i > 0 for i in clear))
+def _ranges(types: str) -> Iterator[tuple[int, int]]:
+    for chain in CHAIN.finditer(types):
+        equation = chain.group().rstrip(RESULT_UNIT)
+        if "=" not in equation:
+            for found in EXPRESSION.finditer(types, *chain.span()):
+                expression = found.group().rstrip(RESULT_UNIT)
+                if expression.count("n") > 1 and "o" in expression[1:]:
+                    yield found.start(), found.start() + len(expression)
+        elif "n" in equation and OPERATION.search(equation):
+            yield chain.start(), chain.start() + len(equation)

@@ -6,12 +6,13 @@ token spans, splits the long and merges the many. All of it is linear in the len
 
 import itertools
 import math
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Literal, Protocol
 
 from spancredit.text.align import AlignedText
 from spancredit.text.calculations import find_calculations
+from spancredit.text.code import calculates, cut_lines, prose_and_code
+from spancredit.text.sentences import cut_sentences
 from spancredit.types import Span
 
 Segmenter = Literal["steps", "sentence", "line", "window"]
@@ -31,11 +32,6 @@ class SpanLimits(Protocol):
     def window_tokens(self) -> int: ...
 
 
-ABBREVIATIONS = r"(?<!\bMr)(?<!\bMs)(?<!\bMrs)(?<!\bDr)(?<!\bSt)(?<!\bvs)(?<!\be\.g)(?<!\bi\.e)(?<!\bapprox)"
-SENTENCE_END = re.compile(rf"(?:{ABBREVIATIONS}(?<![.!?])[.!?]+[\"')\]*_]*(?=\s|$)|[。！？]+[”」』]?|\n+)")
-LIST_NUMBER = re.compile(r"\s*\d{1,3}\.$")
-
-
 def segment(aligned: AlignedText, end: int, limits: SpanLimits, token_limit: int) -> list[Span]:
     """Spans that tile the reasoning `aligned.plain[:end]`, none of them reaching token `token_limit`."""
     if limits.segmenter == "window":
@@ -52,9 +48,12 @@ def segment(aligned: AlignedText, end: int, limits: SpanLimits, token_limit: int
 
 
 def steps(text: str) -> list[Piece]:
-    """Calculations, and the sentences or parts of sentences around them."""
+    """Calculations, and the sentences or parts of sentences around them; of fenced code the lines, each in one."""
     cuts = []
-    for start, end, _ in sentences(text):
+    for start, end, is_code in _sentences_and_code(text):
+        if is_code:
+            cuts.append((start, end, "calculation" if calculates(text[start:end]) else "text"))
+            continue
         for first, last in find_calculations(text, start, end):
             cuts += [(start, first, "text"), (first, last, "calculation")]
             start = last
@@ -63,34 +62,40 @@ def steps(text: str) -> list[Piece]:
 
 
 def sentences(text: str) -> list[Piece]:
-    """Sentences; a line break ends one too, a decimal point or an abbreviation does not."""
-    bounds = [0]
-    for match in SENTENCE_END.finditer(text):
-        line = text.rfind("\n", bounds[-1], match.start()) + 1 or bounds[-1]
-        if not (match.end() - line < 8 and LIST_NUMBER.match(text, line, match.end())):
-            bounds.append(match.end())
-    bounds.append(len(text))
-    return _absorb_marks(text, [(a, b, "text") for a, b in itertools.pairwise(bounds)])
+    """Sentences; a line break ends one too, a decimal point or an abbreviation does not. Of fenced code the lines."""
+    return _absorb_marks(text, [(start, end, "text") for start, end, _ in _sentences_and_code(text)])
 
 
 def lines(text: str) -> list[Piece]:
     """Lines, each with its line break."""
-    bounds = [0, *(match.end() for match in re.finditer(r"\n+", text)), len(text)]
-    return _absorb_marks(text, [(a, b, "line") for a, b in itertools.pairwise(bounds)])
+    return _absorb_marks(text, [(start, end, "line") for start, end in cut_lines(text, 0, len(text))])
+
+
+def _sentences_and_code(text: str) -> Iterator[tuple[int, int, bool]]:
+    for start, end, is_code in prose_and_code(text):
+        for first, last in (cut_lines if is_code else cut_sentences)(text, start, end):
+            yield first, last, is_code
 
 
 PIECES: dict[str, Callable[[str], list[Piece]]] = {"steps": steps, "sentence": sentences, "line": lines}
 
 
 def _absorb_marks(text: str, pieces: list[Piece]) -> list[Piece]:
-    """Give a piece without a letter or digit to the one before it (at the start: to the one after it)."""
+    """Give a piece without a letter or digit to the one before it; what begins a line (`- `, `$$`) to the one after."""
     kept: list[Piece] = []
-    lead = 0
+    lead: int | None = 0
     for start, end, kind in pieces:
+        if start == end:
+            continue
         if any(map(str.isalnum, text[start:end])):
-            kept.append((lead if not kept else start, end, kind))
-        elif kept:
+            kept.append((start if lead is None else lead, end, kind))
+            lead = None
+        elif lead is None and text[start - 1] == "\n" and not text[start:end].endswith("\n"):
+            lead = start
+        elif lead is None:
             kept[-1] = (kept[-1][0], end, kept[-1][2])
+    if kept:
+        kept[-1] = (kept[-1][0], len(text), kept[-1][2])
     return kept or [(0, len(text), "text")]
 
 
