@@ -2,11 +2,12 @@
 
     python benchmarks/recipe_cost.py
 
-Prompts, completions and spans are assumptions, and flags. A policy forward is one padded forward over the batch with
-logits for every completion token; the least that credit needs is counted as `spancredit bench` counts its floors.
+The sizes of prompts and completions are assumptions, and flags. A policy forward is one padded forward over the batch
+with logits for every completion token; the least that credit needs is counted as `spancredit bench` counts its floors.
 """
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from spancredit.bench.work import Sizes, random_work
 from spancredit.commands.train import parse_checked
 from spancredit.config import CreditConfig
 
+PROMPT, COMPLETION, SPANS = 120, 200, 9  # spans as dense as in GSM8K's own solutions, 5.5 in 120 tokens
 RECIPES = Path(__file__).parents[1] / "recipes"
 NAMES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim")
 NAMES += ("intermediate_size", "vocab_size")
@@ -44,36 +46,68 @@ def model_of(name: str) -> Any:
         )
 
 
-def row(recipe: Path, prompt: int, completion: int, spans: int) -> str:
-    """One line of a Markdown table."""
+@dataclass(frozen=True)
+class Estimate:
+    """Of one step.
+
+    Args:
+        generated: Tokens of one draw of completions; dynamic sampling draws up to as many again in each round.
+        trained: Tokens of the loss with their prompts.
+        scored: Tokens that credit forwards, at the least.
+        operations: Of one policy forward, in 10^15.
+        loss: Policy forwards that the loss and its backward are worth.
+        credit: Policy forwards that exact credit is worth, at the least.
+    """
+
+    generated: int
+    trained: int
+    scored: int
+    operations: float
+    loss: int
+    credit: float
+
+    @property
+    def share(self) -> float:
+        """Of credit in what it takes with the loss, generation not counted."""
+        return self.credit / (self.credit + self.loss)
+
+
+def estimate(recipe: Path, prompt: int = PROMPT, completion: int = COMPLETION, spans: int = SPANS) -> Estimate:
+    """Sizes in tokens; spans of one completion."""
     _, arguments, model = parse_checked(recipe, [])
-    rollouts, group = arguments.generation_batch_size, arguments.num_generations
-    prices = prices_of(model_of(recipe.stem))
+    group = arguments.num_generations
+    groups = arguments.generation_batch_size // group
     work = random_work(Sizes(prompt, completion, spans, group, group), 1000, 0, seed=0)
-    forward, credit = price(policy_need(work.items), prices), price(work.need(CreditConfig()), prices)
-    ratio, loss = credit / forward, FORWARDS[model.use_peft]
-    operations = 2 * forward * rollouts / group  # a multiply-add is two
-    cells = [
-        f"{rollouts * completion / 1000:.0f} k",
-        f"{rollouts * (prompt + completion) / 1000:.0f} k",
-        f"{operations / 1e15:.2f}",
-        f"{loss}",
-        f"{ratio:.1f}",
-        f"{ratio / (ratio + loss):.0%}",
-    ]
-    return f"| `{recipe.name}` | " + " | ".join(cells) + " |"
+    prices, need = prices_of(model_of(recipe.stem)), work.need(CreditConfig())
+    forward = price(policy_need(work.items), prices)
+    return Estimate(
+        generated=groups * group * completion,
+        trained=groups * group * (prompt + completion),
+        scored=groups * need.tokens,
+        operations=2 * groups * forward / 1e15,  # a multiply-add is two
+        loss=FORWARDS[model.use_peft],
+        credit=price(need, prices) / forward,
+    )
+
+
+def row(name: str, one: Estimate) -> str:
+    """One line of a Markdown table."""
+    tokens = [f"{count / 1000:.0f} k" for count in (one.generated, one.trained, one.scored)]
+    return (
+        f"| `{name}` | {' | '.join(tokens)} | {one.operations:.2f} | {one.loss} | {one.credit:.1f} | {one.share:.0%} |"
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--prompt", type=int, default=150, help="tokens")
-    parser.add_argument("--completion", type=int, default=200, help="tokens")
-    parser.add_argument("--spans", type=int, default=12, help="of a completion")
-    given = parser.parse_args()
-    print("| recipe | tokens generated | tokens trained | policy forward, PFLOP | loss | credit | share |")
-    print("|---" * 7 + "|")
+    parser.add_argument("--prompt", type=int, default=PROMPT, help="tokens")
+    parser.add_argument("--completion", type=int, default=COMPLETION, help="tokens")
+    parser.add_argument("--spans", type=int, default=SPANS, help="of a completion")
+    sizes = vars(parser.parse_args())
+    print("| recipe | generated | trained | scored | forward, PFLOP | loss | credit | share |")
+    print("|---" * 8 + "|")
     for recipe in sorted(RECIPES.glob("*.yaml")):
-        print(row(recipe, given.prompt, given.completion, given.spans))
+        print(row(recipe.name, estimate(recipe, **sizes)))
 
 
 if __name__ == "__main__":

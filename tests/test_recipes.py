@@ -19,6 +19,9 @@ from spancredit.commands.train import parse_checked, train
 from spancredit.report.records import read_lines
 from spancredit.tasks.task import TaskSettings, load_task
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+import recipe_cost
+
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 EMBEDDED = ROOT / "src" / "spancredit" / "recipes" / "wordproblems.yaml"
@@ -155,9 +158,13 @@ def test_recipes_differ_in_what_they_must_alone():
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_what_a_recipe_says_of_itself_is_so(recipe):
-    text = recipe.read_text()
-    assert f"spancredit train --config recipes/{recipe.name}" in text
-    assert yaml.safe_load(text)["model_name_or_path"] in text.splitlines()[0]
+    text, cost = recipe.read_text(), recipe_cost.estimate(recipe)
+    head = " ".join(line.lstrip("# ") for line in text.splitlines() if line.startswith("#"))
+    assert f"spancredit train --config recipes/{recipe.name}" in head
+    assert head.startswith(f"{yaml.safe_load(text)['model_name_or_path']} on GSM8K")
+    assert f"a loss of {cost.loss} policy forwards of {cost.operations:.2f} PFLOP" in head
+    assert f"credit of {cost.credit:.1f} at the least, if exact: {cost.share:.0%} of both" in head
+    assert recipe_cost.row(recipe.name, cost) in (ROOT / "recipes" / "README.md").read_text()
 
 
 def test_a_misspelt_setting_in_a_recipe_is_refused(tmp_path):
