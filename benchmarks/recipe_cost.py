@@ -23,8 +23,10 @@ from spancredit.config import CreditConfig
 
 PROMPT, COMPLETION, SPANS = 120, 200, 9  # spans as dense as in GSM8K's own solutions, 5.5 in 120 tokens
 RECIPES = Path(__file__).parents[1] / "recipes"
-NAMES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim")
-NAMES += ("intermediate_size", "vocab_size")
+NAMES = (
+    *("hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim"),
+    *("intermediate_size", "vocab_size"),
+)
 SHAPES = {
     "qwen2.5-0.5b": (Qwen2Config, (896, 24, 14, 2, 64, 4864, 151936)),
     "qwen2.5-1.5b": (Qwen2Config, (1536, 28, 12, 2, 128, 8960, 151936)),
