@@ -5,7 +5,7 @@ import json
 import pytest
 from chat_templates import ALTERNATES, CHATML, DEAF, HEADERS, INST, REFUSES, TURNS, with_template
 from datasets import Dataset
-from toy_models import random_toy
+from toy_models import tiny
 from trl import GRPOConfig, GRPOTrainer
 
 import spancredit as sc
@@ -62,9 +62,9 @@ def test_a_system_message_that_moves_is_said_once(name, warnings, data, recwarn)
     made = task(data, with_template(TEMPLATES[name]), system_prompt="Be brief.")
     made.questions("train")
     made.questions("held_out")
-    assert [str(one.message) for one in recwarn if "takes no system message" in str(one.message)] == [
-        "spancredit: the model's chat template takes no system message; it stands at the head of the first user message."
-    ] * warnings
+    said_so = [str(one.message) for one in recwarn if "takes no system message" in str(one.message)]
+    assert len(said_so) == warnings
+    assert all(message.endswith("; it stands at the head of the first user message.") for message in said_so)
 
 
 def test_without_a_system_message_nothing_is_said(data, recwarn):
@@ -96,14 +96,13 @@ def test_without_a_template_a_chat_is_refused_and_auto_is_plain(data):
 @pytest.mark.filterwarnings("ignore:spancredit. the model's chat template takes no system")
 def test_training_reads_the_very_tokens_that_evaluation_does(name, data, tmp_path, monkeypatch):
     tokenizer = with_template(TEMPLATES[name])
-    model = random_toy(vocab_size=len(tokenizer))
+    model = tiny("llama")
     made = task(data, tokenizer, system_prompt="Be brief.", few_shot=1)
+    cpu = {"use_cpu": True, "bf16": False}
     trainer = GRPOTrainer(
         model,
         made.reward,
-        GRPOConfig(
-            output_dir=str(tmp_path), per_device_train_batch_size=2, num_generations=2, use_cpu=True, bf16=False
-        ),
+        GRPOConfig(output_dir=str(tmp_path), per_device_train_batch_size=2, num_generations=2, **cpu),
         train_dataset=Dataset.from_list(made.rows("train") * 2),
         processing_class=tokenizer,
     )
