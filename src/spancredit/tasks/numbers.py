@@ -43,8 +43,8 @@ NUMBER = re.compile(
 )
 SEPARATORS = re.compile(r"[,\s]")
 
-BETWEEN_WORDS = re.compile(r"[\s~/-]+")
-WORD = re.compile(r"([A-Za-z']+|°[CF]?)\.?(?:\^[23]|\^\{[23]\}|[²³])?")
+BETWEEN_WORDS = re.compile(r"[\s~/-]+(?:a\s+)?")
+WORD = re.compile(r"([A-Za-z][A-Za-z']*|°[CF]?)\.?(?:\^[23]|\^\{[23]\}|[²³])?")
 ATTACHED = re.compile(r"[km]?g|[ckm]m|ft|lbs?|oz|m?[lL]|h|hrs?|min|s|am|pm|mph|°[CF]?")  # 5m may be metres or millions
 SHORT = re.compile(rf"{ATTACHED.pattern}|m")
 SCALING = re.compile(
@@ -74,14 +74,13 @@ def reward(completions: Sequence[Completion], answer: Sequence[Any], **_: Any) -
 
 def final_number(text: str) -> Fraction | None:
     """The number that a completion gives as its answer; None if there is none, or are several."""
-    answers = set(_boxes(text))
     _, marker, rest = text.rpartition("####")
-    line = rest.partition("\n")[0]
-    if marker and (not answers or read_number(line) is not None):
-        answers.add(line)
-    numbers = map(read_number, answers)
-    first = next(numbers, None)
-    return first if first is not None and all(other == first for other in numbers) else None
+    line = read_number(rest.partition("\n")[0]) if marker else None
+    boxed = map(read_number, _boxes(text))
+    first = next(boxed, line)
+    if first is None or (line is not None and line != first):
+        return None
+    return first if all(number == first for number in boxed) else None
 
 
 def read_number(text: str) -> Fraction | None:
@@ -140,17 +139,17 @@ def _names_a_unit(word: str) -> bool:
 
 
 def _boxes(text: str) -> Iterator[str]:
-    """What stands in each box that is not empty, up to one that has no end, or is long: of that the mere marker."""
+    """What stands in boxes, once each, but for empty ones; of a box that has no end, or is long, the mere marker."""
+    seen = {""}
     for box in BOX.finditer(text):
         depth, inside = 1, text[box.end() : box.end() + LONGEST + 1]
         for brace in BRACE.finditer(inside):
             depth += {"{": 1, "}": -1}.get(brace.group(), 0)
             if not depth:
                 break
-        if depth:
-            yield box.group()
-            return
-        elif content := inside[: brace.start()].strip():
+        content = box.group() if depth else inside[: brace.start()].strip()
+        if content not in seen:
+            seen.add(content)
             yield content
 
 
