@@ -31,7 +31,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev,peft]"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev,peft,math]"
 	touch $@
 
 clean:

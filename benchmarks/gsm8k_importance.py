@@ -205,7 +205,7 @@ def main() -> None:
     if torch.cuda.is_available():
         model.to("cuda")
     problems = list(islice(gsm8k.load("train", given.data), given.problems))
-    prompting = load_task(TaskSettings(task="gsm8k", prompt_style="plain"), 0, chat_template=False).prompting
+    prompting = load_task(TaskSettings(task="gsm8k", prompt_style="plain"), 0, tokenizer).prompting
     rollouts = rollouts_of(tokenizer, problems, prompting)
     measured, seconds = timed(lambda: measure(model, tokenizer, rollouts))
     found = report(rollouts, measured)

@@ -1,9 +1,11 @@
 """`spancredit eval` and `spancredit compare`: what they count, what they write, and how they go on."""
 
 import json
+import signal
 import subprocess
 import sys
 import time
+from itertools import islice
 
 import pytest
 from scipy.stats import binomtest, ttest_1samp
@@ -14,6 +16,7 @@ from spancredit.cli import app
 from spancredit.evaluation.generate import GREEDY, complete
 from spancredit.evaluation.result import majority, paired, share, summarise
 from spancredit.report.records import read_lines
+from spancredit.tasks.wordproblems import problems
 
 LINE = {"question": "Ann has 2 eggs and buys 3. How many?", "answer": "2+3 = <<2+3=5>>5\n#### 5"}
 SMALL = ["--difficulty", "easy", "--problems", "12", "--max_new_tokens", "48", "--batch_size", "4", "--samples", "2"]
@@ -59,21 +62,58 @@ def test_every_problem_is_written_with_its_completions_and_the_result_is_their_s
 @pytest.mark.slow
 def test_an_evaluation_that_was_killed_ends_as_one_that_was_not(whole, tmp_path):
     path = tmp_path / "cut"
-    arguments = [sys.executable, "-m", "spancredit", "eval", *SMALL, "--output_dir", str(path)]
-    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     rows = path / "problems.jsonl"
-    for _ in range(6000):
-        if rows.exists() and rows.stat().st_size:
-            break
-        time.sleep(0.01)
-    process.kill()
-    process.wait()
+    ended_at_work(signal.SIGKILL, path, *SMALL)
     done = rows.read_text()
     assert 4 <= done.count("\n") < 12, "it was at work when it was killed"
     rows.write_text(done[: len(done) - 40])  # as if the last write had been cut
     command("eval", *SMALL, "--output_dir", path)
     assert rows.read_text() == (whole[0] / "problems.jsonl").read_text()
     assert (path / "result.json").read_text() == (whole[0] / "result.json").read_text()
+
+
+@pytest.fixture(scope="module")
+def gsm8k(tmp_path_factory):
+    """Arguments for a file of problems of GSM8K's form, and the folder of an evaluation that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("gsm8k")
+    lines = [{"question": one.question, "answer": one.solution} for one in islice(problems("held_out"), 8)]
+    (folder / "test.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    arguments = ["--task", "gsm8k", "--dataset", str(folder / "test.jsonl"), "--samples", "1"]
+    arguments += ["--batch_size", "2", "--max_new_tokens", "60"]
+    command("eval", *arguments, "--output_dir", folder / "whole")
+    return arguments, folder / "whole"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_gsm8k_from_a_file_goes_on_after_an_interruption_to_the_same_result(gsm8k, tmp_path, number):
+    arguments, whole = gsm8k
+    path = tmp_path / "cut"
+    status, said = ended_at_work(number, path, *arguments)
+    done = (path / "problems.jsonl").read_text()
+    assert done
+    assert (whole / "problems.jsonl").read_text().startswith(done)
+    assert not (path / "result.json").exists(), "it was at work"
+    if number == signal.SIGINT:
+        assert (status, "interrupted; the same command continues" in said) == (130, True)
+        assert "Traceback" not in said
+    command("eval", *arguments, "--output_dir", path)
+    for name in ("problems.jsonl", "result.json"):
+        assert (path / name).read_text() == (whole / name).read_text()
+    assert json.loads((whole / "result.json").read_text())["problems"] == 8
+
+
+def ended_at_work(number, path, *arguments):
+    """The real command, ended by a signal once its first rows are written: its exit status, and what it said."""
+    called = [sys.executable, "-m", "spancredit", "eval", *arguments, "--output_dir", str(path)]
+    process = subprocess.Popen(called, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    rows = path / "problems.jsonl"
+    until = time.monotonic() + 120
+    while not (rows.exists() and rows.stat().st_size) and time.monotonic() < until:
+        time.sleep(0.01)
+    process.send_signal(number)
+    said, _ = process.communicate(timeout=60)
+    return process.returncode, said
 
 
 @pytest.mark.slow

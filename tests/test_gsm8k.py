@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from chat_templates import CHATML, with_template
 
 import spancredit as sc
 from spancredit.errors import DataError
@@ -21,7 +22,8 @@ def jsonl(path, *rows):
 
 
 def task(dataset, chat_template=False, **settings):
-    return load_task(TaskSettings(task="gsm8k", dataset=dataset, **settings), 0, chat_template)
+    tokenizer = with_template(CHATML if chat_template else None)
+    return load_task(TaskSettings(task="gsm8k", dataset=dataset, **settings), 0, tokenizer)
 
 
 def test_a_problem_is_its_question_and_the_solution_that_a_policy_would_write(tmp_path):

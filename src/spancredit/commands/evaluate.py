@@ -80,7 +80,9 @@ def evaluate(
     decoding = Decoding(samples, temperature, max_new_tokens, batch_size, seed)
     one_file = dataset is not None and dataset.endswith(".jsonl")
     settings = TaskSettings(
-        **{"task": task, "prompt_style": prompt_style, "answer_check": answer_check},  # type: ignore[arg-type]
+        task=task,  # type: ignore[arg-type]
+        prompt_style=prompt_style,  # type: ignore[arg-type]
+        answer_check=answer_check,  # type: ignore[arg-type]
         difficulty=difficulty,
         dataset=None if one_file and split == "held_out" else dataset,
         held_out_dataset=dataset if one_file and split == "held_out" else None,
@@ -97,7 +99,7 @@ def evaluate(
     policy.to(torch.accelerator.current_accelerator() or "cpu")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    loaded = load_task(settings, seed, tokenizer.chat_template is not None)
+    loaded = load_task(settings, seed, tokenizer)
     questions = loaded.questions(split, problems)
     asked = {"model": model, "dtype": dtype, "split": split, **asdict(settings), **asdict(decoding)}
     asked |= {"problems": len(questions), "checksum": checksum(loaded.problems(split, problems))}

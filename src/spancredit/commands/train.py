@@ -38,7 +38,7 @@ def train(argv: list[str], console: Console | None = None) -> RunFolder:
     asked, arguments, model = parse_checked(*(resumed.request() if resumed else (request.config, request.flags)))
     peft_config = _peft_config(model)
     policy, tokenizer = load_policy(str(model.model_name_or_path), **_init_arguments(model, arguments))
-    task = load_task(asked, arguments.seed, tokenizer.chat_template is not None)
+    task = load_task(asked, arguments.seed, tokenizer)
     train_set = Dataset.from_list(task.rows("train"))
     _check_size(len(train_set), arguments)
     exam = Exam(

@@ -38,7 +38,7 @@ def complete(
         decoding: For `generate`.
     """
     chat = not isinstance(prompts[0], str)
-    texts = [one if isinstance(one, str) else render(tokenizer, one) for one in prompts]
+    texts = [render(tokenizer, one) for one in prompts]
     inputs = tokenizer(texts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=not chat).to(
         model.device
     )

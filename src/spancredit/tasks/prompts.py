@@ -29,6 +29,7 @@ class Prompting:
         instruction: What a chat's user says after the question.
         examples: Problems that are shown with their solutions first.
         system: A chat's system message.
+        system_role: Whether the chat template takes one; else it stands at the head of the first user message.
     """
 
     chat: bool
@@ -36,20 +37,30 @@ class Prompting:
     instruction: str
     examples: Sequence[Worked] = ()
     system: str | None = None
+    system_role: bool = True
 
     def of(self, problem: Worked) -> Prompt:
         if not self.chat:
             worked = [self.template.format(question=one.question) + one.solution for one in self.examples]
             return "\n\n".join([*worked, self.template.format(question=problem.question)])
-        messages = [{"role": "system", "content": self.system}] if self.system else []
+        messages = []
         for one in self.examples:
-            messages += [self._asks(one), {"role": "assistant", "content": one.solution.strip()}]
-        return [*messages, self._asks(problem)]
+            messages += [_message("user", self._asks(one)), _message("assistant", one.solution.strip())]
+        messages.append(_message("user", self._asks(problem)))
+        if self.system is None:
+            return messages
+        if self.system_role:
+            return [_message("system", self.system), *messages]
+        return [_message("user", f"{self.system}\n\n{messages[0]['content']}"), *messages[1:]]
 
     @property
     def stop(self) -> str | None:
         """Where a completion of a plain prompt ends: a policy that only continues text asks the next question."""
         return None if self.chat else "\n" + self.template.partition("{question}")[0].strip()
 
-    def _asks(self, problem: Worked) -> Message:
-        return {"role": "user", "content": f"{problem.question}\n{self.instruction}".strip()}
+    def _asks(self, problem: Worked) -> str:
+        return f"{problem.question}\n{self.instruction}".strip()
+
+
+def _message(role: str, content: str) -> Message:
+    return {"role": role, "content": content}

@@ -1,13 +1,17 @@
 """Tasks: problems, how they are asked, and what judges a completion. `load_task` makes one from its settings."""
 
+import warnings
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from typing import Any, Literal, Protocol
 
+from transformers import PreTrainedTokenizerBase
+
 from spancredit.errors import ConfigError, UnknownNameError
 from spancredit.tasks import gsm8k, numbers, wordproblems
+from spancredit.tasks.chat import render, takes_system
 from spancredit.tasks.prompts import STYLES, Prompt, Prompting, Style, Worked
 
 TASKS = ("wordproblems", "gsm8k")
@@ -117,34 +121,50 @@ class Task:
         return [{**one.row(), "prompt": self.prompting.of(one)} for one in self.problems(split, None)]
 
 
-def load_task(settings: TaskSettings, seed: int, chat_template: bool) -> Task:
+def load_task(settings: TaskSettings, seed: int, tokenizer: PreTrainedTokenizerBase) -> Task:
     """The task of these settings.
 
     Args:
         seed: Of generated problems.
-        chat_template: Whether the model's tokenizer has one.
+        tokenizer: The model's: whether it has a chat template, and what that takes.
 
     Raises:
         ConfigError: if a chat is asked for without a template, or math-verify is not installed.
+        ModelError: if the chat template refuses such prompts.
         DataError: if problems for few-shot prompts cannot be loaded.
     """
-    if settings.prompt_style == "chat" and not chat_template:
-        raise ConfigError("prompt_style is 'chat', and the model has no chat template; expected 'plain'.")
     embedded = settings.task == "wordproblems"
     problems = partial(_generated if embedded else _gsm8k, settings, seed)
-    chat = settings.prompt_style == "chat" or (settings.prompt_style == "auto" and chat_template and not embedded)
-    if settings.system_prompt and not chat:
-        raise ConfigError("system_prompt is set, and prompts are plain text; expected prompt_style 'chat'.")
+    chat = _is_chat(settings, tokenizer)
     prompting = Prompting(
         chat=chat,
         template=wordproblems.PROMPT if embedded else "Question: {question}\nAnswer:",
         instruction=GSM8K_INSTRUCTION,
         examples=problems("train", settings.few_shot) if settings.few_shot else (),
         system=settings.system_prompt,
+        system_role=not settings.system_prompt or takes_system(tokenizer),
     )
+    render(tokenizer, prompting.of(gsm8k.Problem("?", "", "")))  # what a template refuses, it refuses now
+    if not prompting.system_role:
+        message = (
+            "spancredit: the model's chat template takes no system message; it stands at the head of the first user "
+            "message."
+        )
+        warnings.warn(message, stacklevel=2)
     if embedded:
         return Task(problems, wordproblems.reward, lambda text: wordproblems.final_answer(text) or None, prompting)
     return Task(problems, _check(settings), numbers.final_number, prompting)
+
+
+def _is_chat(settings: TaskSettings, tokenizer: PreTrainedTokenizerBase) -> bool:
+    possible = tokenizer.chat_template is not None
+    if settings.prompt_style == "chat" and not possible:
+        raise ConfigError("prompt_style is 'chat', and the model has no chat template; expected 'plain'.")
+    wanted = settings.prompt_style == "auto" and settings.task != "wordproblems"
+    chat = settings.prompt_style == "chat" or (wanted and possible)
+    if settings.system_prompt and not chat:
+        raise ConfigError("system_prompt is set, and prompts are plain text; expected prompt_style 'chat'.")
+    return chat
 
 
 def _generated(settings: TaskSettings, seed: int, split: str, count: int | None) -> Sequence[Problem]:
@@ -169,4 +189,5 @@ def _check(settings: TaskSettings) -> Callable[..., list[float]]:
         return numbers.reward
     from spancredit.tasks import math_verify
 
+    math_verify.require()
     return math_verify.reward

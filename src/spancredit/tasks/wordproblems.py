@@ -9,12 +9,13 @@ whether it is held out.
 import operator
 import random
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from spancredit.errors import UnknownNameError
 from spancredit.tasks import language
+from spancredit.tasks.chat import Completion, said
 
 PROMPT = "Question: {question}\nSolution:"
 HELD_OUT_SHARE = 5  # one question in five is held out, whatever the seed
@@ -104,9 +105,9 @@ def problems(split: str, seed: int = 0, difficulty: str = "medium") -> Iterator[
             yield problem
 
 
-def reward(completions: list[str], answer: list[str], **_: Any) -> list[float]:
+def reward(completions: Sequence[Completion], answer: Sequence[str], **_: Any) -> list[float]:
     """Exact-match reward: 1 if the text after the last `####` is the answer and nothing else, else 0."""
-    return [float(final_answer(text) == gold) for text, gold in zip(completions, answer, strict=True)]
+    return [float(final_answer(said(one)) == gold) for one, gold in zip(completions, answer, strict=True)]
 
 
 def final_answer(completion: str) -> str | None:
