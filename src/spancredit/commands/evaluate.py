@@ -65,7 +65,7 @@ def evaluate(
 
     import torch
 
-    from spancredit.commands.train import quiet
+    from spancredit.commands.quiet import quiet
     from spancredit.errors import ConfigError, UnknownNameError
     from spancredit.evaluation.folder import EvalFolder, checksum
     from spancredit.evaluation.result import summarise
