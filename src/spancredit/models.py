@@ -15,10 +15,11 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedTokenizerBase
 from transformers.utils import cached_file, find_adapter_config_file, is_peft_available
 
-from spancredit.errors import ModelError
+from spancredit.errors import ModelError, UnknownNameError
 
 BUNDLED = "bundled"
 BUNDLED_FOLDER = Path(__file__).parent / "policy"
+DTYPES = ("auto", "float32", "bfloat16", "float16", "float64")
 EXPECTED = (
     "expected 'bundled', a folder with a saved model or adapter, a GGUF file, or a name on a hub that can be reached"
 )
@@ -55,10 +56,16 @@ def load_policy(name: str, *, trainable: bool = False, **init_arguments: Any) ->
         init_arguments: For `from_pretrained`; the dtype is that of the saved weights unless one is given.
 
     Raises:
+        UnknownNameError: if the dtype is none of `DTYPES`.
         ModelError: if nothing can be loaded under that name, a package is missing, or an adapter does not fit its base.
     """
+    dtype = init_arguments.setdefault("dtype", "auto")
+    if isinstance(dtype, str) and dtype not in DTYPES:
+        raise UnknownNameError("dtype", dtype, DTYPES)
     source = _located(name)
-    hub = {key: init_arguments[key] for key in ("revision", "trust_remote_code") if key in init_arguments}
+    hub: dict[str, Any] = {
+        key: init_arguments[key] for key in ("revision", "trust_remote_code") if key in init_arguments
+    }
     try:
         if source.endswith(".gguf"):
             model, tokenizer = _from_gguf(source, hub, init_arguments)
@@ -66,7 +73,7 @@ def load_policy(name: str, *, trainable: bool = False, **init_arguments: Any) ->
             model, tokenizer = _from_adapter(source, adapter, trainable, init_arguments)
         else:
             tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", **hub)
-            model = AutoModelForCausalLM.from_pretrained(source, **{"dtype": "auto", **init_arguments})
+            model = AutoModelForCausalLM.from_pretrained(source, **init_arguments)
     except ModelError:
         raise
     except UNREADABLE as error:
@@ -96,7 +103,7 @@ def _from_gguf(source: str, hub: dict[str, Any], init_arguments: dict[str, Any])
         raise ModelError(f"{source!r} is a GGUF file, whose weights are dequantized; expected no other quantization.")
     folder, _, file = source.rpartition("/")
     where = {"pretrained_model_name_or_path": folder or ".", "gguf_file": file}
-    own = {"dtype": "auto", **init_arguments, "quantization_config": GgufConfig(dequantize=True)}
+    own = {**init_arguments, "quantization_config": GgufConfig(dequantize=True)}
     try:
         tokenizer = AutoTokenizer.from_pretrained(**where, padding_side="left", **hub)
         model = AutoModelForCausalLM.from_pretrained(**where, **own)
@@ -104,11 +111,7 @@ def _from_gguf(source: str, hub: dict[str, Any], init_arguments: dict[str, Any])
         raise ModelError(
             f"{source!r} is a GGUF file, which needs the package gguf: pip install 'spancredit[gguf]'."
         ) from error
-    # Else transformers would neither train nor save what it still takes for quantized,
-    model.hf_quantizer = None
-    model.is_quantized = False
-    del model.config.quantization_config
-    model.name_or_path = model.config._name_or_path = source  # and an adapter would not find this file again.
+    model.name_or_path = model.config._name_or_path = source  # else an adapter over it would name the folder only
     return model, tokenizer
 
 

@@ -38,7 +38,9 @@ def train(argv: list[str], console: Console | None = None) -> RunFolder:
     peft_config = _peft_config(model)
     policy, tokenizer = load_policy(str(model.model_name_or_path), trainable=True, **_init_arguments(model, arguments))
     if peft_config is not None and is_peft_model(policy):
-        raise ConfigError("--use_peft is set, and the model is an adapter, which is trained on as it is; expected no --use_peft.")
+        raise ConfigError(
+            "--use_peft is set, and the model is an adapter, which is trained on as it is; expected no --use_peft."
+        )
     task = load_task(asked, arguments.seed, tokenizer.chat_template is not None)
     train_set = Dataset.from_list(task.rows("train"))
     _check_size(len(train_set), arguments)
