@@ -72,7 +72,7 @@ def sentencepiece_bpe(prefix: bool) -> PreTrainedTokenizerBase:
 
 def unigram(byte_fallback: bool) -> PreTrainedTokenizerBase:
     """Like T5 or, with byte fallback, XGLM's kin: pieces with scores, a prefix space that the decoder takes away."""
-    letters = ["▁", "\n", REPLACEMENT, *map(chr, range(33, 127)), "é", "你", "\u0301"]
+    letters = ["▁", "\n", REPLACEMENT, *map(chr, range(33, 127)), *"é你−😀", "\u0301"]
     pieces = dict.fromkeys(word.replace(" ", "▁") for word in WORDS if len(word) > 1 and "\n" not in word)
     in_bytes = [f"<0x{byte:02X}>" for byte in range(256)] if byte_fallback else []
     scores = [("<unk>", 0.0), *((one, -9.0) for one in (*in_bytes, *letters)), *((one, -4.0) for one in pieces)]

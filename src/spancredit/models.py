@@ -92,6 +92,8 @@ def _located(name: str) -> str:
 
 def _adapter_config(source: str, revision: str | None) -> Path | None:
     """Where an adapter says what it is; None for anything else. A hub that cannot be reached is an OSError at once."""
+    if Path(source).is_file():
+        return None
     if not Path(source).is_dir():
         cached_file(source, "config.json", revision=revision, _raise_exceptions_for_missing_entries=False)
     found = find_adapter_config_file(source, revision=revision)

@@ -14,7 +14,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON."
 
 
 def evaluate(
-    model: Annotated[str, typer.Option(help="`bundled`, a folder, or a name on the hub.")] = "bundled",
+    model: Annotated[str, typer.Option(help="`bundled`, a folder, a GGUF file, or a name on the hub.")] = "bundled",
     task: Annotated[str, typer.Option(help="wordproblems or gsm8k.")] = "wordproblems",
     dataset: Annotated[
         str | None,
