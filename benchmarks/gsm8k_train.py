@@ -53,7 +53,7 @@ def warm_up(given: argparse.Namespace) -> Path:
         return start
     model = given.model or str(base(given.out / "base"))
     policy, tokenizer = load_policy(model, dtype=torch.float32)
-    task = load_task(TaskSettings(task="gsm8k", dataset=given.data, prompt_style="plain"), 0, chat_template=False)
+    task = load_task(TaskSettings(task="gsm8k", dataset=given.data, prompt_style="plain"), 0, tokenizer)
     pairs = [{"prompt": row["prompt"], "completion": row["solution"]} for row in task.rows("train")]
     arguments = SFTConfig(
         output_dir=str(given.out / "warm-up"),

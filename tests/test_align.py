@@ -3,7 +3,21 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers_for_tests import EOS, PAD, REPLACEMENT, SPECIAL, TOKENIZERS, TOOL, character_ranges, decode, encode
+from tokenizers_for_tests import (
+    ALL_BYTES,
+    BYTE_FALLBACK,
+    EOS,
+    PAD,
+    REPLACEMENT,
+    SPECIAL,
+    THINK,
+    TOKENIZERS,
+    TOOL,
+    UNTHINK,
+    character_ranges,
+    decode,
+    encode,
+)
 
 from spancredit.text.align import AlignedText, align
 
@@ -19,6 +33,7 @@ TEXTS = {
     "right_to_left": "الجواب هو 42. התשובה היא 42.",
     "real_replacement": f"a{REPLACEMENT}b {REPLACEMENT} 12 {REPLACEMENT}😀{REPLACEMENT}\n",
     "special_inside": f"The sum{TOOL}é😀{EOS}好吗{TOOL}{TOOL} is 12{EOS}{PAD}{PAD}",
+    "thinking": f"{THINK}3 + 4 = 7, é{UNTHINK}\n\n#### 7{EOS}",
     "white_space": "  a   b\t\n\n\n c\u00a0d\u3000e  ",
 }
 every_tokenizer = pytest.mark.parametrize("name", TOKENIZERS)
@@ -59,13 +74,13 @@ def test_a_completion_cut_at_any_token_is_aligned(name: str, text: str):
         aligned, ranges = aligned_ranges(name, ids[:i])
         assert_sound(name, ids[:i], aligned)
         exact = i
-        if name == "sentencepiece_like":  # a cut inside a run of byte tokens turns all of the run into U+FFFD
+        if name in BYTE_FALLBACK:  # a cut inside a run of byte tokens turns all of the run into U+FFFD
             tokens = TOKENIZERS[name]().convert_ids_to_tokens(ids[:i])
             exact = next((k for k in range(i, 0, -1) if not tokens[k - 1].startswith("<0x")), 0)
         assert ranges[:exact] == character_ranges(name, ids[:i])[:exact]
 
 
-@pytest.mark.parametrize("name", ["byte_level", "slow"])
+@pytest.mark.parametrize("name", ALL_BYTES)
 @given(data=st.data())
 @settings(max_examples=100, deadline=None)
 def test_arbitrary_ids_are_exact_where_tokens_are_bytes(name: str, data: st.DataObject):
@@ -75,12 +90,13 @@ def test_arbitrary_ids_are_exact_where_tokens_are_bytes(name: str, data: st.Data
     assert ranges == character_ranges(name, ids)
 
 
-@given(
-    st.lists(st.one_of(st.integers(1, 256), st.integers(0, len(TOKENIZERS["sentencepiece_like"]()) - 1)), max_size=80)
-)
+@pytest.mark.parametrize("name", ["unigram", *BYTE_FALLBACK])
+@given(data=st.data())
 @settings(max_examples=100, deadline=None)
-def test_arbitrary_ids_are_covered_where_bytes_are_a_fallback(ids: list[int]):
-    assert_sound("sentencepiece_like", ids, align(TOKENIZERS["sentencepiece_like"](), ids))
+def test_arbitrary_ids_are_covered_where_bytes_are_a_fallback(name: str, data: st.DataObject):
+    byte, any_id = st.integers(1, 256), st.integers(0, len(TOKENIZERS[name]()) - 1)
+    ids = data.draw(st.lists(st.one_of(byte, any_id) if name in BYTE_FALLBACK else any_id, max_size=80))
+    assert_sound(name, ids, align(TOKENIZERS[name](), ids))
 
 
 @every_tokenizer

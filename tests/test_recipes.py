@@ -110,8 +110,10 @@ def taught(tmp_path_factory):
         )
         tokenizer.save_pretrained(path)
         (path / "chat_template.jinja").write_text(template)
-        rows = load_task(TaskSettings(task="gsm8k", dataset=str(data)), 0, chat_template=True).rows("train")
-        teach(model, AutoTokenizer.from_pretrained(path), rows[:8])
+        tokenizer = AutoTokenizer.from_pretrained(path)
+        teach(
+            model, tokenizer, load_task(TaskSettings(task="gsm8k", dataset=str(data)), 0, tokenizer).rows("train")[:8]
+        )
         model.save_pretrained(path)
         return path
 

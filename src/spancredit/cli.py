@@ -4,7 +4,7 @@ import json
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -13,6 +13,7 @@ from rich.text import Text
 from spancredit import __version__
 from spancredit.commands.bench import app as bench
 from spancredit.commands.evaluate import compare, evaluate
+from spancredit.commands.explain import explain
 from spancredit.errors import SpanCreditError
 
 app = typer.Typer(
@@ -23,6 +24,7 @@ app = typer.Typer(
 app.add_typer(bench, name="bench")
 app.command("eval")(evaluate)
 app.command()(compare)
+app.command()(explain)
 PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
@@ -50,67 +52,6 @@ def train(context: typer.Context) -> None:
         console.print("interrupted; spancredit train --resume continues from the last checkpoint")
         raise typer.Exit(130) from None
     console.print(summary(folder))
-
-
-@app.command()
-def explain(
-    prompt: Annotated[
-        str | None, typer.Argument(help="The prompt; @FILE reads it from a file. Default: a held-out word problem.")
-    ] = None,
-    completion: Annotated[
-        str | None, typer.Argument(help="The completion; @FILE reads it from a file. Default: sampled.")
-    ] = None,
-    model: Annotated[str, typer.Option(help="`bundled`, a folder, or a name on the hub.")] = "bundled",
-    segmenter: Annotated[str, typer.Option(help="steps, sentence, line or window.")] = "steps",
-    intervention: Annotated[str, typer.Option(help="pad, attention, delete or filler.")] = "pad",
-    scorer: Annotated[
-        str,
-        typer.Option(
-            help="packed, batched or sequential, the same numbers; or a proxy: surprisal, entropy, attention, gradient."
-        ),
-    ] = "packed",
-    horizon: Annotated[
-        int | None, typer.Option(help="Tokens that an intervention reaches beside the answer. Default: all, exact.")
-    ] = None,
-    mode: Annotated[
-        str, typer.Option(help="counterfactual, mediated, inverted, random or uniform.")
-    ] = "counterfactual",
-    answer_pattern: Annotated[str | None, typer.Option(help="Own regular expression for the answer.")] = None,
-    temperature: Annotated[
-        float, typer.Option(help="Sampling temperature; log-probabilities are taken at it too.")
-    ] = 1.0,
-    max_new_tokens: Annotated[int, typer.Option(help="Most tokens of a sampled completion.")] = 512,
-    seed: Annotated[int, typer.Option(help="Seed for sampling, and for the default problem.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
-    svg: Annotated[Path | None, typer.Option(help="Also write what is shown as an SVG picture.")] = None,
-) -> None:
-    """Show which spans of a completion earned its answer.
-
-    Examples:
-
-      spancredit explain
-
-      spancredit explain "Question: ..." " 23 + 45 = 68 apples. #### 68" --json
-
-      spancredit explain @prompt.txt @completion.txt --model ./my-model
-    """
-    from spancredit.commands.explain import explain as run
-    from spancredit.config import CreditConfig
-    from spancredit.report.terminal import save_svg, show
-
-    if svg is not None and not svg.parent.is_dir():
-        raise SpanCreditError(f"--svg is {svg}; expected a file in a folder that exists.")
-    settings: dict[str, Any] = {"segmenter": segmenter, "intervention": intervention, "scorer": scorer, "mode": mode}
-    config = CreditConfig(answer_pattern=answer_pattern, temperature=temperature, horizon=horizon, **settings)
-    given = _default_prompt(seed) if prompt is None else _text(prompt)
-    completed = None if completion is None else _text(completion)
-    record = run(model, given, completed, config, max_new_tokens, seed)
-    if as_json:
-        typer.echo(json.dumps(record, ensure_ascii=False, indent=2))
-        return
-    show(record)
-    if svg is not None:
-        save_svg(record, svg, title="spancredit explain")
 
 
 @app.command()
@@ -169,24 +110,6 @@ def report(
     from spancredit.commands.report import report as run
 
     typer.echo(run(folder, out))
-
-
-def _default_prompt(seed: int) -> str:
-    from spancredit.tasks.wordproblems import problems
-
-    return next(problems("held_out", seed, "easy")).prompt
-
-
-def _text(argument: str) -> str:
-    if not argument.startswith("@"):
-        return argument
-    path = Path(argument[1:])
-    if not path.is_file():
-        raise SpanCreditError(f"{argument} names no file; expected @ and the path of a text file.")
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise SpanCreditError(f"{argument} is no UTF-8 text ({error}).") from error
 
 
 # What the system says of a full disk, and what torch says where it hides that. safetensors quotes the system.

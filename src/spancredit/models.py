@@ -1,21 +1,36 @@
-"""Load a policy and its tokenizer: the bundled one, a local folder, or a name on the hub. And random numbers apart."""
+"""Load a policy and its tokenizer: the bundled one, a folder, an adapter, a GGUF file, or a name on the hub.
 
+And random numbers apart.
+"""
+
+import json
+import struct
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedTokenizerBase
+from transformers.utils import cached_file, find_adapter_config_file, is_peft_available
 
-from spancredit.errors import ModelError
+from spancredit.errors import ModelError, UnknownNameError
 
 BUNDLED = "bundled"
 BUNDLED_FOLDER = Path(__file__).parent / "policy"
+DTYPES = ("auto", "float32", "bfloat16", "float16", "float64")
+EXPECTED = (
+    "expected 'bundled', a folder with a saved model or adapter, a GGUF file, or a name on a hub that can be reached"
+)
+UNREADABLE = (OSError, ValueError, LookupError, NotImplementedError, struct.error)  # what loaders say of a bad file
+Policy = tuple[Any, PreTrainedTokenizerBase]
 
 
 def resolve(name: str) -> str:
     """The path or hub name behind a model name; `bundled` is the small policy inside the package."""
+    if name.startswith("~"):
+        return str(Path(name).expanduser())
     return str(BUNDLED_FOLDER) if name == BUNDLED else name
 
 
@@ -28,27 +43,123 @@ def seeded(device: torch.device, seed: int) -> Iterator[None]:
         yield
 
 
-def load_policy(name: str, **init_arguments: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def load_policy(name: str, *, trainable: bool = False, **init_arguments: Any) -> Policy:
     """A causal language model in eval mode with its tokenizer, which pads on the left.
 
+    The weights of a GGUF file are dequantized: what comes is a plain model, which can be trained and saved. An adapter
+    stays beside the weights of its base, as a `PeftModel`: merged into weights of half precision, it would be rounded.
+
     Args:
-        name: `bundled`, a folder with a saved model, or a name on the hub.
+        name: `bundled`, a folder with a saved model or an adapter, a GGUF file, or a name on the hub (of a file there:
+            `owner/name/file.gguf`).
+        trainable: Whether an adapter's own weights are to be trained.
         init_arguments: For `from_pretrained`; the dtype is that of the saved weights unless one is given.
 
     Raises:
-        ModelError: if nothing can be loaded under that name.
+        UnknownNameError: if the dtype is none of `DTYPES`.
+        ModelError: if nothing can be loaded under that name, a package is missing, or an adapter does not fit its base.
     """
-    source = resolve(name)
-    if source.startswith((".", "/", "~")) and not Path(source).is_dir():
-        raise ModelError(f"cannot load the model {name!r}: there is no such folder.")
-    hub = {key: init_arguments[key] for key in ("revision", "trust_remote_code") if key in init_arguments}
+    dtype = init_arguments.setdefault("dtype", "auto")
+    if isinstance(dtype, str) and dtype not in DTYPES:
+        raise UnknownNameError("dtype", dtype, DTYPES)
+    source = _located(name)
+    hub: dict[str, Any] = {
+        key: init_arguments[key] for key in ("revision", "trust_remote_code") if key in init_arguments
+    }
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", **hub)
-        model = AutoModelForCausalLM.from_pretrained(source, **{"dtype": "auto", **init_arguments})
-    except (OSError, ValueError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise ModelError(
-            f"cannot load the model {name!r}: expected 'bundled', a folder with a saved model, or a name on a hub "
-            f"that can be reached ({first})"
-        ) from error
+        if source.endswith(".gguf"):
+            model, tokenizer = _from_gguf(source, hub, init_arguments)
+        elif (adapter := _adapter_config(source, hub.get("revision"))) is not None:
+            model, tokenizer = _from_adapter(source, adapter, trainable, init_arguments)
+        else:
+            tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", **hub)
+            model = AutoModelForCausalLM.from_pretrained(source, **init_arguments)
+    except ModelError:
+        raise
+    except UNREADABLE as error:
+        raise ModelError(f"cannot load the model {name!r}: {EXPECTED} ({_first_line(error)}).") from error
     return model.eval(), tokenizer
+
+
+def _located(name: str) -> str:
+    source = resolve(name)
+    file = source.endswith(".gguf")
+    on_hub = not source.startswith((".", "/")) and (not file or source.count("/") == 2)
+    if not on_hub and not Path(source).exists():
+        raise ModelError(f"cannot load the model {name!r}: there is no such {'file' if file else 'folder'}.")
+    return source
+
+
+def _adapter_config(source: str, revision: str | None) -> Path | None:
+    """Where an adapter says what it is; None for anything else. A hub that cannot be reached is an OSError at once."""
+    if Path(source).is_file():
+        return None
+    if not Path(source).is_dir():
+        cached_file(source, "config.json", revision=revision, _raise_exceptions_for_missing_entries=False)
+    found = find_adapter_config_file(source, revision=revision)
+    return None if found is None else Path(found)
+
+
+def _from_gguf(source: str, hub: dict[str, Any], init_arguments: dict[str, Any]) -> Policy:
+    if init_arguments.get("quantization_config") is not None:
+        raise ModelError(f"{source!r} is a GGUF file, whose weights are dequantized; expected no other quantization.")
+    folder, _, file = source.rpartition("/")
+    where = {"pretrained_model_name_or_path": folder or ".", "gguf_file": file}
+    own = {**init_arguments, "quantization_config": GgufConfig(dequantize=True)}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(**where, padding_side="left", **hub)
+        model = AutoModelForCausalLM.from_pretrained(**where, **own)
+    except ImportError as error:
+        raise ModelError(
+            f"{source!r} is a GGUF file, which needs the package gguf: pip install 'spancredit[gguf]'."
+        ) from error
+    model.name_or_path = model.config._name_or_path = source  # else an adapter over it would name the folder only
+    return model, tokenizer
+
+
+def _from_adapter(source: str, config: Path, trainable: bool, init_arguments: dict[str, Any]) -> Policy:
+    if not is_peft_available():
+        raise ModelError(f"{source!r} is an adapter, which needs the package peft: pip install 'spancredit[peft]'.")
+    settings = json.loads(config.read_text(encoding="utf-8"))
+    base, base_revision = settings.get("base_model_name_or_path"), settings.get("revision") or "main"
+    if not base:
+        raise ModelError(f"the adapter {source!r} names no base; expected base_model_name_or_path in its config.")
+    try:
+        if _adapter_config(_located(base), base_revision) is not None:
+            raise ModelError(f"{base!r} is an adapter itself; expected a whole model.")
+        model, tokenizer = load_policy(base, **{**init_arguments, "revision": base_revision})
+    except (ModelError, OSError) as error:
+        raise ModelError(f"the adapter {source!r} lacks its base: {_first_line(error)}.") from error
+    revision = init_arguments.get("revision")
+    if cached_file(source, "tokenizer_config.json", revision=revision, _raise_exceptions_for_missing_entries=False):
+        tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", revision=revision)
+    return _fitted(model, source, base, trainable, revision), tokenizer
+
+
+def _fitted(base: Any, source: str, base_name: str, trainable: bool, revision: str | None) -> Any:
+    """The base with all of the adapter's weights in the places that they were trained for."""
+    from peft import PeftModel, get_peft_model_state_dict
+    from peft.utils import load_peft_weights
+
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message="Found missing adapter keys")
+            model = PeftModel.from_pretrained(base, source, is_trainable=trainable, revision=revision)
+        saved = load_peft_weights(source, "cpu", revision=revision).keys()
+        surplus = saved - get_peft_model_state_dict(model).keys()
+        misfit = f"the base has no place for {len(surplus)} of its {len(saved)} tensors" if surplus else None
+    except UserWarning:
+        misfit = "it has no weights for some of the base's modules"
+    except (RuntimeError, ValueError) as error:
+        misfit = str(error).strip().splitlines()[:2][-1].strip().rstrip(".")  # torch has a headline first
+    if misfit:
+        raise ModelError(
+            f"the adapter {source!r} does not fit its base {base_name!r} ({misfit}); expected the base that it was "
+            "trained on."
+        )
+    return model
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__

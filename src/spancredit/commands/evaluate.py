@@ -14,7 +14,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON."
 
 
 def evaluate(
-    model: Annotated[str, typer.Option(help="`bundled`, a folder, or a name on the hub.")] = "bundled",
+    model: Annotated[str, typer.Option(help="`bundled`, a folder, a GGUF file, or a name on the hub.")] = "bundled",
     task: Annotated[str, typer.Option(help="wordproblems or gsm8k.")] = "wordproblems",
     dataset: Annotated[
         str | None,
@@ -65,36 +65,30 @@ def evaluate(
 
     import torch
 
-    from spancredit.commands.train import quiet
-    from spancredit.errors import ConfigError, UnknownNameError
+    from spancredit.commands.quiet import quiet
+    from spancredit.errors import ConfigError
     from spancredit.evaluation.folder import EvalFolder, checksum
     from spancredit.evaluation.result import summarise
     from spancredit.evaluation.run import Decoding, run
     from spancredit.models import load_policy
     from spancredit.report.evalprogress import EvalProgress
-    from spancredit.tasks import gsm8k
-    from spancredit.tasks.task import TaskSettings, load_task
+    from spancredit.tasks.task import load_task, settings_of
 
     quiet()
     console = Console(stderr=as_json)
     decoding = Decoding(samples, temperature, max_new_tokens, batch_size, seed)
-    one_file = dataset is not None and dataset.endswith(".jsonl")
-    settings = TaskSettings(
-        task=task,  # type: ignore[arg-type]
-        prompt_style=prompt_style,  # type: ignore[arg-type]
-        answer_check=answer_check,  # type: ignore[arg-type]
+    settings = settings_of(
+        split,
+        dataset,
+        few_shot,
+        task=task,
         difficulty=difficulty,
-        dataset=None if one_file and split == "held_out" else dataset,
-        held_out_dataset=dataset if one_file and split == "held_out" else None,
-        few_shot=few_shot,
+        prompt_style=prompt_style,
         system_prompt=system_prompt,
+        answer_check=answer_check,
     )
-    if split not in gsm8k.SPLITS:
-        raise UnknownNameError("split", split, gsm8k.SPLITS)
     if problems is not None and problems < 1:
         raise ConfigError(f"--problems is {problems}; expected at least 1.")
-    if few_shot and one_file:
-        raise ConfigError(f"--few_shot is {few_shot}, and --dataset one file; expected a folder with train.jsonl too.")
     policy, tokenizer = load_policy(model, dtype=dtype)
     policy.to(torch.accelerator.current_accelerator() or "cpu")
     if tokenizer.pad_token_id is None:

@@ -1,51 +1,142 @@
 """`spancredit explain`: one completion, given or sampled, with the credit of each span."""
 
-from typing import Any
+import json
+from pathlib import Path
+from typing import Annotated, Any
 
-import torch
+import typer
+from rich.console import Console
 
-from spancredit.config import CreditConfig
-from spancredit.credit import assign_credit
-from spancredit.errors import RolloutError
-from spancredit.models import load_policy
-from spancredit.report.records import make_record
-from spancredit.types import Rollout
+from spancredit.errors import ConfigError, SpanCreditError
+from spancredit.report.explainprogress import ExplainProgress
 
 
 def explain(
-    model_name: str, prompt: str, completion: str | None, config: CreditConfig, max_new_tokens: int = 512, seed: int = 0
-) -> dict[str, Any]:
-    """The record of one rollout. Without a completion, one is sampled at the configuration's temperature.
+    prompt: Annotated[
+        str | None, typer.Argument(help="The prompt; @FILE reads it from a file. Default: a problem of the task.")
+    ] = None,
+    completion: Annotated[
+        str | None, typer.Argument(help="The completion; @FILE reads it from a file. Default: sampled.")
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help="`bundled`, a folder of a model or an adapter, a GGUF file, or a name on the hub.")
+    ] = "bundled",
+    dtype: Annotated[
+        str, typer.Option(help="auto (that of the saved weights), float32, bfloat16 or float16.")
+    ] = "auto",
+    task: Annotated[str | None, typer.Option(help="wordproblems or gsm8k, in the place of a prompt.")] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="Of gsm8k: a JSONL file, a folder with train.jsonl and test.jsonl, or a name on the hub."),
+    ] = None,
+    split: Annotated[str, typer.Option(help="held_out (GSM8K's test split) or train.")] = "held_out",
+    problem: Annotated[
+        int | None, typer.Option(help="Of the split, from 0, as spancredit eval numbers them. Default: the first.")
+    ] = None,
+    gold: Annotated[bool, typer.Option("--gold", help="Take the problem's own solution as the completion.")] = False,
+    prompt_style: Annotated[
+        str, typer.Option("--prompt_style", "--prompt-style", help="plain, chat, or auto: chat for gsm8k if it can be.")
+    ] = "auto",
+    few_shot: Annotated[
+        int, typer.Option("--few_shot", "--few-shot", help="Training problems that are shown with their solutions.")
+    ] = 0,
+    segmenter: Annotated[str, typer.Option(help="steps, sentence, line or window.")] = "steps",
+    intervention: Annotated[str, typer.Option(help="pad, attention, delete or filler.")] = "pad",
+    scorer: Annotated[
+        str,
+        typer.Option(
+            help="packed, batched or sequential, the same numbers; or a proxy: surprisal, entropy, attention, gradient."
+        ),
+    ] = "packed",
+    horizon: Annotated[
+        int | None, typer.Option(help="Tokens that an intervention reaches beside the answer. Default: all, exact.")
+    ] = None,
+    mode: Annotated[
+        str, typer.Option(help="counterfactual, mediated, inverted, random or uniform.")
+    ] = "counterfactual",
+    answer_pattern: Annotated[str | None, typer.Option(help="Own regular expression for the answer.")] = None,
+    temperature: Annotated[
+        float, typer.Option(help="Sampling temperature; log-probabilities are taken at it too.")
+    ] = 1.0,
+    max_new_tokens: Annotated[
+        int, typer.Option("--max_new_tokens", "--max-new-tokens", help="Most tokens of a sampled completion.")
+    ] = 512,
+    seed: Annotated[int, typer.Option(help="Seed for sampling, and for generated problems.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Also write it as an HTML page, which needs no network.")] = None,
+    svg: Annotated[Path | None, typer.Option(help="Also write what is shown as an SVG picture.")] = None,
+) -> None:
+    """Show which spans of a completion earned its answer.
 
-    Raises:
-        RolloutError: if the prompt or the given completion is empty.
-        ModelError: if the model cannot be loaded or lacks what the configuration needs.
+    Examples:
+
+      spancredit explain
+
+      spancredit explain "Question: ..." " 23 + 45 = 68 apples. #### 68" --json
+
+      spancredit explain @prompt.txt @completion.txt --model ./my-model --html explained.html
+
+      spancredit explain "Where do 3 and 4 meet?" --prompt_style chat --model Qwen/Qwen2.5-0.5B-Instruct
+
+      spancredit explain --task gsm8k --dataset ./gsm8k --problem 3 --gold --model model.gguf
     """
-    if not prompt:
-        raise RolloutError("the prompt is empty; expected the text that the completion answers.")
-    if completion is not None and not completion:
-        raise RolloutError("the completion is empty; expected its text, or none to have one sampled.")
-    model, tokenizer = load_policy(model_name)
-    model.to("cuda" if torch.cuda.is_available() else "cpu")
-    if tokenizer.pad_token_id is None and tokenizer.eos_token is not None:
-        tokenizer.pad_token = tokenizer.eos_token  # what TRL's trainers do for a tokenizer without one
-    prompt_ids = tokenizer(prompt)["input_ids"]
-    if completion is not None:
-        completion_ids = tokenizer(completion, add_special_tokens=False)["input_ids"]
-    else:
-        torch.manual_seed(seed)
-        input_ids = torch.tensor([prompt_ids], device=model.device)
-        output_BL = model.generate(
-            input_ids=input_ids,
-            attention_mask=torch.ones_like(input_ids),
-            do_sample=True,
-            temperature=config.temperature,
-            top_k=0,
-            top_p=1.0,
-            repetition_penalty=1.0,
+    for flag, path in {"--svg": svg, "--html": html}.items():
+        if path is not None and not path.parent.is_dir():
+            raise SpanCreditError(f"{flag} is {path}; expected a file in a folder that exists.")
+    of_problem = {"task": task, "dataset": dataset, "problem": problem is not None, "gold": gold, "few_shot": few_shot}
+    if prompt is not None and any(of_problem.values()):
+        flag = next(name for name, given in of_problem.items() if given)
+        raise ConfigError(f"--{flag} is for a problem of a task, and a prompt is given; expected one of the two.")
+    measured: dict[str, Any] = {"segmenter": segmenter, "intervention": intervention, "scorer": scorer, "mode": mode}
+    asked: dict[str, Any] = {"task": task or "wordproblems", "prompt_style": prompt_style}
+    with ExplainProgress(Console(stderr=True)) as progress:
+        with progress.step("loading the libraries"):
+            from spancredit.commands.explain_rollout import Request, explained
+            from spancredit.commands.quiet import quiet
+            from spancredit.config import CreditConfig
+            from spancredit.tasks.task import settings_of
+
+            quiet()
+        request = Request(
+            prompt=None if prompt is None else _text(prompt),
+            completion=None if completion is None else _text(completion),
+            settings=settings_of(split, dataset, few_shot, difficulty=None if task else "easy", **asked),
+            split=split,
+            problem=problem or 0,
+            gold=gold,
+            model=model,
+            dtype=dtype,
+            config=CreditConfig(answer_pattern=answer_pattern, temperature=temperature, horizon=horizon, **measured),
             max_new_tokens=max_new_tokens,
-            pad_token_id=tokenizer.pad_token_id,
+            seed=seed,
         )
-        completion_ids = output_BL[0, len(prompt_ids) :].tolist()
-    rollout = Rollout(prompt_ids, completion_ids)
-    return make_record(rollout, assign_credit(model, tokenizer, [rollout], config)[0], tokenizer, step=0)
+        record = explained(request, progress)
+    title = f"spancredit explain: {Path(model).name}"
+    if html is not None:
+        from spancredit.report.explainpage import explain_page
+        from spancredit.report.records import write
+
+        facts = ", ".join([*measured.values(), f"temperature {temperature:g}"])
+        write(html, explain_page(record, title, facts))
+    if svg is not None:
+        from spancredit.report.terminal import save_svg
+
+        save_svg(record, svg, title)
+    if as_json:
+        typer.echo(json.dumps(record, ensure_ascii=False, indent=2))
+    else:
+        from spancredit.report.terminal import show
+
+        show(record)
+
+
+def _text(argument: str) -> str:
+    if not argument.startswith("@"):
+        return argument
+    path = Path(argument[1:])
+    if not path.is_file():
+        raise SpanCreditError(f"{argument} names no file; expected @ and the path of a text file.")
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise SpanCreditError(f"{argument} is no UTF-8 text ({error}).") from error

@@ -1,21 +1,20 @@
 """`spancredit train`: the main job. Rollouts, credit, DAPO updates, and a run folder that shows what happened."""
 
 import json
-import logging
-import warnings
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from accelerate.utils import is_peft_model
 from datasets import Dataset
 from rich.console import Console
 from transformers import PrinterCallback
 from transformers.utils import is_peft_available
-from transformers.utils import logging as transformers_logging
 from trl import ModelConfig, get_peft_config, get_quantization_config
 from trl.rewards import get_soft_overlong_punishment
 
+from spancredit.commands.quiet import quiet
 from spancredit.commands.recorder import Recorder
 from spancredit.commands.train_arguments import Request, TaskArguments, parse, read_request
 from spancredit.errors import ConfigError
@@ -37,7 +36,11 @@ def train(argv: list[str], console: Console | None = None) -> RunFolder:
     resumed = RunFolder.reopen(request.output_dir or latest(RUNS)) if request.resume else None
     asked, arguments, model = parse_checked(*(resumed.request() if resumed else (request.config, request.flags)))
     peft_config = _peft_config(model)
-    policy, tokenizer = load_policy(str(model.model_name_or_path), **_init_arguments(model, arguments))
+    policy, tokenizer = load_policy(str(model.model_name_or_path), trainable=True, **_init_arguments(model, arguments))
+    if peft_config is not None and is_peft_model(policy):
+        raise ConfigError(
+            "--use_peft is set, and the model is an adapter, which is trained on as it is; expected no --use_peft."
+        )
     task = load_task(asked, arguments.seed, tokenizer)
     train_set = Dataset.from_list(task.rows("train"))
     _check_size(len(train_set), arguments)
@@ -85,14 +88,6 @@ def train(argv: list[str], console: Console | None = None) -> RunFolder:
     recorder.finish()
     trainer.save_model(str(folder.path / "model"))
     return folder
-
-
-def quiet() -> None:
-    """The display is ours: no notices of deprecation, no second progress bar."""
-    warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers|trl")
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    logging.getLogger("trl").setLevel(logging.ERROR)
 
 
 def parse_checked(config: Path | None, flags: list[str]) -> tuple[TaskArguments, CreditGRPOConfig, ModelConfig]:

@@ -1,5 +1,8 @@
-"""One self-contained page of a run or a study: tables, pictures, and rollouts that can be filtered. No network, no code
-but its own: the policy of the page allows its one script by hash, and what a model wrote is set as text."""
+"""One self-contained page of a run, a study or a completion: tables, pictures, rollouts that can be filtered.
+
+No network, no code but its own: the policy of the page allows its one script by hash, and what a model wrote is set as
+text.
+"""
 
 import base64
 import hashlib
@@ -12,7 +15,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
-from spancredit.counterfactual.measure import PROXIES
+from spancredit.report.records import measure_of
 
 PAGE = Path(__file__).parent / "page"
 MOST_ROLLOUTS = 400
@@ -44,12 +47,20 @@ class Section:
     figures: Sequence[Picture] = field(default_factory=tuple)
 
 
-def page(title: str, facts: str, sections: Sequence[Section], records: dict[str, Sequence[Record]]) -> str:
+def page(
+    title: str,
+    facts: str,
+    sections: Sequence[Section],
+    records: dict[str, Sequence[Record]],
+    below: Sequence[Section] = (),
+) -> str:
     """The page as HTML.
 
     Args:
         facts: One line below the title.
-        records: Rollouts of each arm, as records; a share of each is shown, evenly spaced, `MOST_ROLLOUTS` in all.
+        records: Rollouts of each arm, as records; a share of each is shown, evenly spaced, `MOST_ROLLOUTS` in all. One
+            alone is shown without filters.
+        below: Sections that stand below the rollouts.
     """
     script = (PAGE / "page.js").read_text(encoding="utf-8")
     share = MOST_ROLLOUTS // len(records)
@@ -59,6 +70,7 @@ def page(title: str, facts: str, sections: Sequence[Section], records: dict[str,
         title=title,
         facts=facts,
         sections=sections,
+        below=below,
         style=Markup((PAGE / "page.css").read_text(encoding="utf-8")),
         script=Markup(script),
         script_hash=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
@@ -93,8 +105,7 @@ def _rollout(arm: str, record: Record) -> dict[str, Any]:
 
 
 def _span(span: dict[str, Any], record: Record) -> dict[str, Any]:
-    measure = record["method"] if record.get("method") in PROXIES else "drop (nats)"
-    return {"start": span["start"], "end": span["end"], "kind": span["kind"], "measure": measure}
+    return {"start": span["start"], "end": span["end"], "kind": span["kind"], "measure": measure_of(record)}
 
 
 def _json(value: Any) -> str:

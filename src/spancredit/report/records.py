@@ -9,6 +9,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from spancredit.counterfactual.measure import PROXIES
 from spancredit.errors import RecordError
 from spancredit.text.align import align
 from spancredit.types import Credit, Rollout
@@ -41,6 +42,11 @@ def make_record(
         "spans": [asdict(span) for span in credit.spans],
         "cost": asdict(credit.cost),
     }
+
+
+def measure_of(record: dict[str, Any]) -> str:
+    """What its spans' drops are: nats, or a proxy's score."""
+    return str(record["method"]) if record.get("method") in PROXIES else "drop (nats)"
 
 
 def append_lines(path: Path, rows: Sequence[dict[str, Any]]) -> None:

@@ -12,7 +12,7 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from spancredit.counterfactual.measure import PROXIES
+from spancredit.report.records import measure_of
 from spancredit.types import REASONS
 
 # Blue (less than its share) over grey to orange (more): told apart with any colour vision, and in grey by lightness.
@@ -38,8 +38,12 @@ def coloured(record: dict[str, Any]) -> Text:
 
 def span_table(record: dict[str, Any]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
-    measured = record["method"] if record.get("method") in PROXIES else "drop (nats)"
-    for name, justify in (("kind", "left"), (measured, "right"), ("importance", "right"), ("weight", "right")):
+    for name, justify in (
+        ("kind", "left"),
+        (measure_of(record), "right"),
+        ("importance", "right"),
+        ("weight", "right"),
+    ):
         table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     table.add_column("text", overflow="fold")
     for span in record["spans"]:
@@ -56,6 +60,8 @@ def explanation(record: dict[str, Any]) -> RenderableType:
     parts: list[RenderableType] = [Text(record["prompt"].strip(), style="dim"), coloured(record), ""]
     if record["reason"]:
         parts.append(Text(f"Every weight is 1: {REASONS[record['reason']]}.", style="bold"))
+    if record["reward"] is not None:
+        parts.append(f"The answer is {'right' if record['reward'] > 0 else 'wrong'}.")
     if record["answer_logp"] is not None:
         cost = f"{record['cost']['forwards']} forwards, {record['cost']['tokens']} tokens"
         parts.append(f"log-probability of the answer: {record['answer_logp']:.3f} nats ({cost})")

@@ -89,6 +89,22 @@ class TaskSettings:
             raise ConfigError("answer_check is 'math_verify'; wordproblems has the strict check only.")
 
 
+def settings_of(split: str, dataset: str | None = None, few_shot: int = 0, **others: Any) -> TaskSettings:
+    """Settings for problems of one split, where a dataset of one JSONL file is that split.
+
+    Raises:
+        ConfigError: if there is no such split, if worked examples are asked for and only one file is there, or what
+            `TaskSettings` raises.
+    """
+    if split not in gsm8k.SPLITS:
+        raise UnknownNameError("split", split, gsm8k.SPLITS)
+    one_file = dataset is not None and dataset.endswith(".jsonl")
+    if few_shot and one_file:
+        raise ConfigError(f"--few_shot is {few_shot}, and --dataset one file; expected a folder with train.jsonl too.")
+    held_out = dataset if one_file and split == "held_out" else None
+    return TaskSettings(**others, dataset=None if held_out else dataset, held_out_dataset=held_out, few_shot=few_shot)
+
+
 @dataclass(frozen=True)
 class Question:
     """A prompt, and the gold answer by which its completion is judged."""

@@ -7,6 +7,7 @@ const hint = document.getElementById("hint");
 const more = document.getElementById("more");
 let found = [];
 let shown = 0;
+const alone = rollouts.length === 1;
 
 // The same scale as in the terminal: logarithmic from 1/3 to 3, blue for less than an even share, orange for more.
 function colour(weight) {
@@ -47,7 +48,8 @@ function card(rollout) {
   const item = element("li");
   const head = element("div", "head");
   const verdict = rollout.right === null ? [] : [rollout.right ? "right" : "wrong"];
-  const facts = [rollout.arm, `step ${rollout.step}`, ...verdict, `reward ${rollout.reward}`];
+  const facts = [rollout.arm, ...(alone ? [] : [`step ${rollout.step}`]), ...verdict];
+  if (rollout.reward !== null) facts.push(`reward ${rollout.reward}`);
   if (rollout.advantage !== null) facts.push(`advantage ${rollout.advantage.toFixed(2)}`);
   if (rollout.reason) facts.push(`every weight 1: ${rollout.reason.replaceAll("_", " ")}`);
   for (const fact of facts.filter(Boolean)) head.append(element("span", "", fact));
@@ -90,6 +92,8 @@ for (const weight of [1 / 3, 0.5, 0.75, 1, 1.5, 2, 3]) {
 options("arm", rollouts.map((one) => one.arm));
 form.elements.arm.parentElement.hidden = new Set(rollouts.map((one) => one.arm)).size < 2;
 options("reason", rollouts.map((one) => one.reason || "of its own"));
+if (alone) for (const id of ["filters", "count"]) document.getElementById(id).hidden = true;
+if (alone) document.getElementById("heading").textContent = "Coloured by credit";
 form.addEventListener("input", filter);
 form.addEventListener("submit", (event) => event.preventDefault());
 more.addEventListener("click", showMore);

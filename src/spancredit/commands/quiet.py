@@ -1,0 +1,14 @@
+"""The display is ours: no notices of deprecation, no second progress bar."""
+
+import logging
+import warnings
+
+from transformers.utils import logging as transformers_logging
+
+
+def quiet() -> None:
+    """Silence what the libraries below say on their own."""
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers|trl")
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    logging.getLogger("trl").setLevel(logging.ERROR)
