@@ -5,9 +5,12 @@ import signal
 import subprocess
 import sys
 import time
+from copy import deepcopy
 from itertools import islice
+from pathlib import Path
 
 import pytest
+import torch
 from scipy.stats import binomtest, ttest_1samp
 from typer.testing import CliRunner
 
@@ -117,6 +120,22 @@ def ended_at_work(number, path, *arguments):
 
 
 @pytest.mark.slow
+def test_a_model_that_was_trained_on_under_its_name_is_evaluated_anew(policy, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model, tokenizer = policy
+    tokenizer.save_pretrained("mine")
+    model.save_pretrained("mine")
+    few = ["--model", "./mine", "--problems", "2", "--max_new_tokens", "2"]
+    command("eval", *few)
+    assert "2 of 2 problems were answered before" in command("eval", *few).stdout
+    other = deepcopy(model)
+    with torch.no_grad():
+        other.lm_head.weight[0, 0] += 1e-3
+    other.save_pretrained("mine")
+    assert "answered before" not in command("eval", *few).stdout
+    assert sorted(path.name for path in Path("evals").iterdir()) == ["wordproblems-mine", "wordproblems-mine-2"]
+
+
 def test_another_evaluation_is_not_mixed_into_a_folder(whole, tmp_path):
     path, _ = whole
     with pytest.raises(sc.RunFolderError, match=r"with temperature 0\.7, not 1"):

@@ -45,18 +45,23 @@ def test_a_plain_prompt_shows_worked_problems_and_stops_at_the_next_question(tmp
     path = jsonl(tmp_path / "train.jsonl", LINE, {"question": "Two?", "answer": "#### 2"})
     made = task(path, few_shot=1, held_out_dataset=path)
     worked = "Question: Ann has 2 eggs and buys 3. How many?\nAnswer: She has 2+3 = 5 eggs.\n#### 5"
-    assert made.questions("train")[1] == Question(f"{worked}\n\nQuestion: Two?\nAnswer:", "2")
+    assert made.questions("train") == [Question(f"{worked}\n\nQuestion: Two?\nAnswer:", "2")], (
+        "what is shown is not asked"
+    )
+    assert len(made.questions("held_out")) == 2
     assert made.prompting.stop == "\nQuestion:"
-    assert made.rows("train")[1] == {
-        "prompt": made.questions("train")[1].prompt,
-        "question": "Two?",
-        "solution": " \n#### 2",
-        "answer": "2",
-    }
+    assert made.rows("train") == [
+        {
+            "prompt": made.questions("train")[0].prompt,
+            "question": "Two?",
+            "solution": " \n#### 2",
+            "answer": "2",
+        }
+    ]
 
 
 def test_a_chat_has_a_system_message_the_worked_problems_and_the_instruction(tmp_path):
-    path = jsonl(tmp_path / "train.jsonl", LINE)
+    path = jsonl(tmp_path / "train.jsonl", LINE, LINE)
     made = task(path, chat_template=True, few_shot=1, system_prompt="Be brief.")
     system, user, assistant, asked = made.questions("train")[0].prompt
     assert (system["role"], system["content"]) == ("system", "Be brief.")

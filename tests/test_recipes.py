@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from tokenizers_for_tests import byte_level, sentencepiece_like
+from tokenizers_for_tests import TOKENIZERS
 from transformers import AutoModelForCausalLM, AutoTokenizer, Gemma3TextConfig, LlamaConfig, Qwen2Config
 
 import spancredit as sc
@@ -57,9 +57,9 @@ TURNS = """{% for m in messages %}<start_of_turn>{{ 'model' if m.role == 'assist
 {% endfor %}{% if add_generation_prompt %}<start_of_turn>model
 {% endif %}"""
 FAMILIES = {
-    "qwen2.5": (Qwen2Config, {}, byte_level, QWEN),
-    "llama-3.2": (LlamaConfig, {}, byte_level, LLAMA),
-    "gemma-3": (Gemma3TextConfig, GEMMA, sentencepiece_like, TURNS),
+    "qwen2.5": (Qwen2Config, {}, TOKENIZERS["qwen2"], QWEN),
+    "llama-3.2": (LlamaConfig, {}, TOKENIZERS["llama3"], LLAMA),
+    "gemma-3": (Gemma3TextConfig, GEMMA, TOKENIZERS["gemma"], TURNS),
 }
 SMALL = [
     *("--max_steps", "2", "--save_steps", "2", "--per_device_train_batch_size", "8", "--num_generations", "4"),

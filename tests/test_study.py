@@ -24,8 +24,8 @@ from spancredit.study.folder import StudyFolder
 from spancredit.study.page import save_figures, study_page
 from spancredit.study.plan import ARMS, Run, read_plan
 from spancredit.study.results import compare
-from spancredit.study.runner import slots_for
-from spancredit.study.statistics import paired, smallest_visible, steps_to, verdicts
+from spancredit.study.runner import end_orphans, slots_for
+from spancredit.study.statistics import median_steps, paired, smallest_visible, steps_to, verdicts
 from spancredit.study.terminal import verdict
 
 SETTINGS = {
@@ -40,6 +40,12 @@ SETTINGS = {
 }
 
 
+def created(path, plan):
+    """The folder of a study that is not at work."""
+    with StudyFolder.at_work(path, plan) as made:
+        return made
+
+
 def plan_file(folder, **changes):
     given = {"arms": ["uniform", "counterfactual"], "seeds": [0, 1], "settings": SETTINGS, **changes}
     path = folder / "plan.yaml"
@@ -50,7 +56,7 @@ def plan_file(folder, **changes):
 def finished(folder, accuracies, sampled=None, **changes):
     """A study whose runs are done, without running them: arm -> one accuracy a seed, and if given sampled ones."""
     path = plan_file(folder, arms=list(accuracies), seeds=list(range(len(next(iter(accuracies.values()))))), **changes)
-    made = StudyFolder.create(folder / "study", read_plan(path))
+    made = created(folder / "study", read_plan(path))
     for arm, values in accuracies.items():
         for seed, value in enumerate(values):
             run = Run(arm, 5e-5, seed)
@@ -59,7 +65,12 @@ def finished(folder, accuracies, sampled=None, **changes):
             if sampled:
                 rows = [row | {"sampled": share} for row, share in zip(rows, (0.2, sampled[arm][seed]), strict=True)]
             place.held_out.write_text("".join(json.dumps(row) + "\n" for row in rows))
-            place.metrics.write_text(json.dumps({"step": 1, "credit/time_share": 0.2}) + "\n")
+            place.metrics.write_text(
+                "".join(
+                    json.dumps({"step": step, "step_time": 2.0, "credit/seconds": seconds}) + "\n"
+                    for step, seconds in ((1, 0.8), (2, 0.0), (3, 0.0))  # inner epochs: scored once, used three times
+                )
+            )
             made.finish(run, 1.0)
     return made
 
@@ -145,9 +156,9 @@ def test_an_arms_unknown_setting_is_refused_before_anything_runs(tmp_path):
 def test_a_study_may_grow_by_arms_and_seeds_and_change_in_nothing_else(tmp_path):
     place = tmp_path / "study"
     first = read_plan(plan_file(tmp_path, arms=["uniform", "inverted"], seeds=[1, 0]))
-    StudyFolder.create(place, first)
+    created(place, first)
     more = plan_file(tmp_path, arms=["uniform", "random", "inverted"], seeds=[0, 1, 2])
-    assert StudyFolder.create(place, read_plan(more)).plan.seeds == (0, 1, 2)
+    assert created(place, read_plan(more)).plan.seeds == (0, 1, 2)
     for changes in (
         {"arms": ["uniform", "inverted"]},
         {"seeds": [0, 1]},
@@ -157,20 +168,47 @@ def test_a_study_may_grow_by_arms_and_seeds_and_change_in_nothing_else(tmp_path)
     ):
         shrunk = {"arms": ["uniform", "random", "inverted"], "seeds": [0, 1, 2], **changes}
         with pytest.raises(RunFolderError, match="at most with more arms or seeds"):
-            StudyFolder.create(place, read_plan(plan_file(tmp_path, **shrunk)))
+            created(place, read_plan(plan_file(tmp_path, **shrunk)))
     assert StudyFolder.open(place).plan.settings == first.settings
 
 
 def test_two_studies_do_not_share_a_folder(tmp_path):
-    first = StudyFolder.create(tmp_path / "study", read_plan(plan_file(tmp_path)))
+    first = created(tmp_path / "study", read_plan(plan_file(tmp_path)))
     with pytest.raises(RunFolderError, match="another plan"):
-        StudyFolder.create(tmp_path / "study", read_plan(plan_file(tmp_path, seeds=[5])))
+        created(tmp_path / "study", read_plan(plan_file(tmp_path, seeds=[5])))
     with pytest.raises(RunFolderError, match="no study"):
-        StudyFolder.create(tmp_path, first.plan)
-    with first.lock(), pytest.raises(RunFolderError, match="another process"):
-        StudyFolder.open(tmp_path / "study").lock()
+        created(tmp_path, first.plan)
+    (tmp_path / "empty").mkdir()
+    created(tmp_path / "empty", first.plan)
     with pytest.raises(RunFolderError, match="holds no study"):
         StudyFolder.open(tmp_path)
+
+
+def test_a_command_that_finds_another_at_work_is_refused_and_changes_nothing(tmp_path):
+    plan, more = read_plan(plan_file(tmp_path)), read_plan(plan_file(tmp_path, seeds=[0, 1, 2]))
+    with StudyFolder.at_work(tmp_path / "study", plan) as first:
+        with pytest.raises(RunFolderError, match="another process"):
+            created(tmp_path / "study", more)
+        assert StudyFolder.open(first.path).plan == plan
+    assert created(tmp_path / "study", more).plan == more
+
+
+def test_only_the_trainings_of_a_killed_study_are_ended(tmp_path):
+    place = tmp_path / "runs" / "a"
+    wait = [sys.executable, "-c", "import time; time.sleep(60)", "--output_dir", str(place)]
+    bystander = subprocess.Popen(wait)
+    # Python runs the module of this name that it finds first.
+    (tmp_path / "spancredit").mkdir()
+    (tmp_path / "spancredit" / "__main__.py").write_text("import time; time.sleep(60)")
+    command = [sys.executable, "-m", "spancredit", "train", "--resume", "--output_dir", str(place)]
+    orphan = subprocess.Popen(command, cwd=tmp_path)
+    try:
+        end_orphans(place)
+        orphan.wait(timeout=30)
+        assert bystander.poll() is None
+    finally:
+        bystander.kill()
+        orphan.kill()
 
 
 @pytest.mark.parametrize("name", ["study.yaml", "settings.yaml", "result.json"])
@@ -179,7 +217,7 @@ def test_a_study_whose_own_files_did_not_fit_on_the_disk_goes_on_when_they_do(tm
     first, second = plan.headline(plan.choose({}))[:2]
 
     def work():
-        made = StudyFolder.create(tmp_path / "study", plan)
+        made = created(tmp_path / "study", plan)
         for run in (first, second):
             made.prepare(run).held_out.write_text('{"step": 4, "accuracy": 0.5}\n')
             made.finish(run, 1.0)
@@ -250,9 +288,26 @@ def test_a_known_difference_is_shown_and_a_chance_one_is_not(tmp_path):
     assert comparison.verdicts == {"counterfactual": "above", "random": "no difference shown"}
     assert comparison.differences["counterfactual"].p == comparison.differences["counterfactual"].least_p
     counterfactual = next(arm for arm in comparison.arms if arm.arm == "counterfactual")
-    reached = [0.9 * (uniform - 0.4) / (own - 0.4) for uniform, own in zip(*better.values(), strict=True)]
+    ends = zip(*(arm.accuracies for arm in comparison.arms), strict=True)
+    reached = [0.9 * (sum(some) / 3 - 0.4) / (some[1] - 0.4) for some in ends]
     assert counterfactual.steps == pytest.approx([10 * share for share in reached])
-    assert counterfactual.share == 0.2
+    assert counterfactual.share == pytest.approx(0.8 / 6)
+
+
+def test_no_arm_is_favoured_by_how_steps_are_counted(tmp_path):
+    same = [0.5, 0.6, 0.4, 0.55, 0.45]
+    (comparison,) = compare(finished(tmp_path, {"uniform": same, "random": same[::-1]}))
+    uniform, random = comparison.arms
+    assert sorted(map(str, uniform.steps)) == sorted(map(str, random.steps))
+    assert None in uniform.steps
+
+
+@pytest.mark.parametrize(
+    ("steps", "middle"),
+    [((10, 20, 30), 20), ((10, None, 30), 30), ((None, None, 30), None), ((10, None), None), ((), None)],
+)
+def test_who_never_gets_there_comes_last(steps, middle):
+    assert median_steps(steps) == middle
 
 
 def test_fewer_than_five_seeds_give_no_conclusion_and_the_terminal_says_so(tmp_path):
@@ -274,14 +329,14 @@ def test_a_seed_that_is_missing_is_said_and_leaves_its_pair_out(tmp_path):
     random = next(arm for arm in comparison.arms if arm.arm == "random")
     assert "4 pairs of seeds, fewer than 5" in verdict(comparison, random)
     assert "1 of 5 seeds missing" in verdict(comparison, comparison.arms[0])
-    assert len(random.steps) == 3, "seed 3 has no reference, and on seed 1 the reference gains nothing"
+    assert len(random.steps) == 5
     plain = json.loads(json.dumps(comparison.plain()))
     assert plain["verdicts"] == {"random": "no conclusion"}
     assert plain["differences"]["random"]["least_p"] == 0.125
 
 
 def test_before_rates_are_chosen_there_are_no_results(tmp_path):
-    made = StudyFolder.create(tmp_path / "study", read_plan(plan_file(tmp_path, rates=[1e-5, 1e-4], tuning_seeds=[7])))
+    made = created(tmp_path / "study", read_plan(plan_file(tmp_path, rates=[1e-5, 1e-4], tuning_seeds=[7])))
     assert compare(made) == []
     assert "not chosen yet" in study_page(made, compare(made))
 
@@ -316,7 +371,7 @@ def test_runs_share_cores_and_devices(monkeypatch):
 
 
 def test_an_arm_without_a_finished_run_is_shown_empty(tmp_path):
-    made = StudyFolder.create(tmp_path / "study", read_plan(plan_file(tmp_path)))
+    made = created(tmp_path / "study", read_plan(plan_file(tmp_path)))
     (comparison,) = compare(made)
     assert [arm.seeds for arm in comparison.arms] == [(), ()]
     show(made, {}, Console(quiet=True))
@@ -334,13 +389,14 @@ def test_the_permutation_test_counts_every_flip_of_signs(values):
     assert low - 1e-9 <= difference.mean <= high + 1e-9
 
 
-def test_power_of_the_smallest_visible_difference_holds_in_simulation():
+@pytest.mark.parametrize(("arms", "critical"), [(1, 2.365), (3, 3.128)])
+def test_power_of_the_smallest_visible_difference_holds_in_simulation(arms, critical):
     draw, deviation, seeds = np.random.default_rng(0), 0.02, 8
     sample = draw.normal(0, deviation, seeds)
-    visible = smallest_visible((sample / sample.std(ddof=1) * deviation).tolist(), seeds)
+    visible = smallest_visible((sample / sample.std(ddof=1) * deviation).tolist(), seeds, arms)
     runs = draw.normal(visible, deviation, (4000, seeds))
     t = runs.mean(1) / (runs.std(1, ddof=1) / seeds**0.5)
-    assert (t > 2.365).mean() == pytest.approx(0.8, abs=0.03)
+    assert (t > critical).mean() == pytest.approx(0.8, abs=0.03)
 
 
 @pytest.mark.parametrize(("reference", "other"), [([0.1], [0.2]), ([0.1, 0.2], [0.1])])
@@ -423,11 +479,11 @@ def test_what_runs_are_compared_by_may_change_afterwards(tmp_path):
     both = SETTINGS | {"held_out_sampled": True}
     made = finished(tmp_path, GREEDY, SAMPLED, settings=both)
     changed = plan_file(tmp_path, seeds=[*range(5)], settings=both, reference="counterfactual", measure="sampled")
-    (comparison,) = compare(StudyFolder.create(made.path, read_plan(changed)))
+    (comparison,) = compare(created(made.path, read_plan(changed)))
     assert (comparison.reference, comparison.measure) == ("counterfactual", "sampled")
     assert comparison.verdicts == {"uniform": "above"}
     with pytest.raises(RunFolderError, match="another plan"):
-        StudyFolder.create(made.path, read_plan(plan_file(tmp_path, seeds=[0, 1], settings=both)))
+        created(made.path, read_plan(plan_file(tmp_path, seeds=[0, 1], settings=both)))
 
 
 def test_a_study_that_goes_on_tells_what_was_done_before(tmp_path):

@@ -140,11 +140,7 @@ TOKENIZERS: dict[str, Callable[[], PreTrainedTokenizerBase]] = {
     "slow": cache(SlowByteTokenizer),
 }
 ALL_BYTES = ("byte_level", "qwen2", "llama3", "slow")  # every token is bytes, whatever they mean
-BYTE_FALLBACK = (
-    "sentencepiece_like",
-    "gemma",
-    "unigram_bytes",
-)  # some tokens are bytes, a run of which is decoded at once
+BYTE_FALLBACK = ("sentencepiece_like", "gemma", "unigram_bytes")  # some tokens are bytes, decoded a run at once
 STRIPPED = ("sentencepiece_like", "unigram", "unigram_bytes")  # a space before the first word is not in the text
 
 

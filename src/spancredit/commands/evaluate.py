@@ -67,7 +67,7 @@ def evaluate(
 
     from spancredit.commands.quiet import quiet
     from spancredit.errors import ConfigError
-    from spancredit.evaluation.folder import EvalFolder, checksum
+    from spancredit.evaluation.folder import EvalFolder, checksum, fingerprint
     from spancredit.evaluation.result import summarise
     from spancredit.evaluation.run import Decoding, run
     from spancredit.models import load_policy
@@ -97,8 +97,11 @@ def evaluate(
     questions = loaded.questions(split, problems)
     asked = {"model": model, "dtype": dtype, "split": split, **asdict(settings), **asdict(decoding)}
     asked |= {"problems": len(questions), "checksum": checksum(loaded.problems(split, problems))}
+    asked |= {"weights": fingerprint(policy)}
     default = EvalFolder.free(EVALS / f"{task}-{Path(model).name}", asked)
     folder = EvalFolder.create(output_dir or default, asked)
+    if before := len(folder.rows()):
+        console.print(f"{folder.path}: {before} of {len(questions)} problems were answered before", highlight=False)
     with EvalProgress(console, len(questions)) as progress:
         try:
             rows = run(policy, tokenizer, loaded, questions, decoding, folder, progress.show)

@@ -37,11 +37,11 @@ def study(
     quiet()
     plan = read_plan(config)
     devices = _devices(plan)
-    folder = StudyFolder.create(output_dir or Path("studies") / config.stem, plan)
-    with _Display(folder, console) as display:
-        outcome = run_study(folder, slots_for(processes, devices), display.observe)
-    if outcome.rates is not None:
-        write(folder.path / "rates.json", json.dumps(asdict(outcome.rates)) + "\n")
+    with StudyFolder.at_work(output_dir or Path("studies") / config.stem, plan) as folder:
+        with _Display(folder, console) as display:
+            outcome = run_study(folder, slots_for(processes, devices), display.observe)
+        if outcome.rates is not None:
+            write(folder.path / "rates.json", json.dumps(asdict(outcome.rates)) + "\n")
     return folder, outcome
 
 

@@ -48,7 +48,6 @@ def train(argv: list[str], console: Console | None = None) -> RunFolder:
         task.questions("held_out", asked.held_out_problems or HELD_OUT),
         task.reward,
         _most_tokens(arguments),
-        task.prompting.stop,
         asked.held_out_batch,
     )
     folder = resumed or _new_folder(request, asked.task, arguments)

@@ -23,19 +23,17 @@ class Question(Protocol):
 
 @dataclass(frozen=True)
 class Exam:
-    """What a policy is asked, and how it is judged.
+    """What a policy is asked, and how it is judged: as in training, where nothing but its own end ends a completion.
 
     Args:
         reward: TRL's form; 1 for a right completion, else 0.
         max_new_tokens: Of a completion.
-        stop: Text at which a completion ends.
         batch_size: Questions that are answered at a time.
     """
 
     questions: Sequence[Question]
     reward: Callable[..., list[float]]
     max_new_tokens: int
-    stop: str | None = None
     batch_size: int = 250
 
 
@@ -84,7 +82,7 @@ def _accuracy(
     for start in range(0, len(exam.questions), exam.batch_size):
         batch = exam.questions[start : start + exam.batch_size]
         prompts = [question.prompt for question in batch]
-        completed = complete(model, tokenizer, prompts, exam.max_new_tokens, exam.stop, **decoding)
+        completed = complete(model, tokenizer, prompts, exam.max_new_tokens, **decoding)
         answers = [str(question.answer) for question in batch]
         right += int(sum(exam.reward(completions=[one.text for one in completed], answer=answers)))
     return Accuracy(right, len(exam.questions))

@@ -13,6 +13,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+from transformers import PreTrainedModel
+
 from spancredit.errors import RunFolderError
 from spancredit.report.records import append_lines, keep_until, read_lines, write
 from spancredit.report.runfolder import PACKAGES, is_json
@@ -96,6 +99,13 @@ class EvalFolder:
 
     def finish(self, result: dict[str, Any]) -> None:
         write(self.path / RESULT, json.dumps(result, indent=2) + "\n")
+
+
+def fingerprint(model: PreTrainedModel) -> int:
+    """Of the weights, so that an evaluation is not taken for that of a model which was trained on under its name."""
+    bytes_of = {name: value.reshape(-1).view(torch.uint8) for name, value in model.state_dict().items()}
+    sums = [(name, int(some.sum(dtype=torch.int64))) for name, some in bytes_of.items()]
+    return zlib.crc32(json.dumps(sums).encode())
 
 
 def checksum(problems: Sequence[Problem]) -> int:

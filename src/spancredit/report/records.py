@@ -105,6 +105,12 @@ def mean_of(metrics: Sequence[dict[str, Any]], key: str) -> float | None:
     return sum(values) / len(values) if values else None
 
 
+def time_share(metrics: Sequence[dict[str, Any]], phase: str) -> float | None:
+    """Share of the optimizer steps' seconds that a phase took, which not every step needs to have had."""
+    timed = [row for row in metrics if row.get("step_time") and row.get(f"{phase}/seconds") is not None]
+    return sum(row[f"{phase}/seconds"] for row in timed) / sum(row["step_time"] for row in timed) if timed else None
+
+
 def keep_until(paths: Sequence[Path], last: int, order: str = "step") -> None:
     """Drop the rows after the last one to be kept, and a cut-off last line, before a resumed run writes them anew.
 

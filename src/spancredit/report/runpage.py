@@ -6,18 +6,20 @@ from typing import Any
 
 from spancredit.report.figures import learning_curve, svg
 from spancredit.report.html import Picture, Section, page
-from spancredit.report.records import drop_keys, mean_of
+from spancredit.report.records import drop_keys, mean_of, time_share
 from spancredit.report.runfolder import RunFolder
 
 Rows = Sequence[dict[str, Any]]
-COSTS = {
-    "generation's share of a step": ("generation/time_share", "{:.0%}"),
-    "credit's share of a step": ("credit/time_share", "{:.0%}"),
+SHARES = {"generation's share of the time": "generation", "credit's share of the time": "credit"}
+MEDIANS = {
     "rollouts with weights of their own": ("credit/scored", "{:.0%}"),
     "tokens forwarded by scoring, a step": ("credit/tokens_forwarded", "{:.0f}"),
     "seconds of a step": ("step_time", "{:.2f}"),
     "gradient norm": ("grad_norm", "{:.3f}"),
 }
+
+
+COSTS = (*SHARES, *MEDIANS)
 
 
 def run_page(folder: RunFolder) -> str:
@@ -35,7 +37,7 @@ def run_page(folder: RunFolder) -> str:
             figures=[curve] if metrics else [],
         ),
         Section("credit", "What earned the credit", header=KINDS, rows=kind_rows(metrics)),
-        Section("cost", "What it cost", header=("median over the steps", ""), rows=list(costs(metrics).items())),
+        Section("cost", "What it cost", header=("over all steps", ""), rows=list(costs(metrics).items())),
     ]
     return page(folder.path.name, f"seed {facts['seed']}; {versions}", sections, {"": folder.rows(folder.records)})
 
@@ -54,9 +56,12 @@ def kind_rows(metrics: Rows) -> list[tuple[str, str, str]]:
 
 
 def costs(metrics: Rows) -> dict[str, str]:
-    """Medians over the steps that have them, in words."""
+    """Shares of the time of all steps, and medians over the steps that have them, in words."""
     found = {}
-    for label, (key, form) in COSTS.items():
+    for label, phase in SHARES.items():
+        share = time_share(metrics, phase)
+        found[label] = "" if share is None else f"{share:.0%}"
+    for label, (key, form) in MEDIANS.items():
         values = [row[key] for row in metrics if row.get(key) is not None]
         found[label] = form.format(median(values)) if values else ""
     return found

@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from statistics import mean, median
+from statistics import mean
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from spancredit.report.figures import PALETTE, plain
 from spancredit.report.records import drop_keys, mean_of
 from spancredit.study.results import ArmResult, Comparison
-from spancredit.study.statistics import spread
+from spancredit.study.statistics import median_steps, spread
 
 MARKERS = "osD^vP*X"
 PHASES = {"generation": "generation/seconds", "credit": "credit/seconds", "steps": "step_advantages/seconds"}
@@ -67,7 +67,7 @@ def accuracies(comparison: Comparison) -> Figure:
 
 
 def convergence(comparison: Comparison) -> Figure:
-    """Steps to nine tenths of what the reference gains on the same seed, a point a seed; crosses above: never.
+    """Steps to nine tenths of what the arms gain on a seed, a point a seed and a bar for the median; crosses: never.
 
     Between two evaluations along a straight line.
     """
@@ -80,8 +80,9 @@ def convergence(comparison: Comparison) -> Figure:
         colour = colours[arm.arm]
         reached = [steps for steps in arm.steps if steps is not None]
         axes.scatter([x] * len(reached), reached, color=colour, s=18)
-        if reached:
-            axes.hlines(median(reached), x - 0.25, x + 0.25, color=colour, linewidth=2.5)
+        middle = median_steps(arm.steps)
+        if middle is not None:
+            axes.hlines(middle, x - 0.25, x + 0.25, color=colour, linewidth=2.5)
         for i in range(len(arm.steps) - len(reached)):
             axes.scatter([x + 0.06 * i], [never], color=colour, marker="x", s=24)
     axes.set_xticks(range(len(done)), [arm.arm for arm in done])

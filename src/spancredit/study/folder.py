@@ -5,7 +5,10 @@ runs/ARM-RATE-seedN/    run folders of `spancredit train`, each with its train.l
 """
 
 import json
+import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +20,8 @@ from spancredit.report.records import write
 from spancredit.report.runfolder import RunFolder
 from spancredit.study.plan import MEASURES, Plan, Run, read_plan
 
+LOCK = ".lock"
+
 
 @dataclass(frozen=True)
 class StudyFolder:
@@ -24,24 +29,28 @@ class StudyFolder:
     plan: Plan
 
     @classmethod
-    def create(cls, path: Path, plan: Plan) -> "StudyFolder":
+    @contextmanager
+    def at_work(cls, path: Path, plan: Plan) -> Iterator["StudyFolder"]:
         """The folder of this plan, new or to be continued, with more arms and seeds if it has more by now.
 
+        It is locked meanwhile: of two commands that share it, the second is refused and changes nothing.
+
         Raises:
-            RunFolderError: if the folder holds runs that are not the plan's, or files that are no study's.
+            RunFolderError: if the folder holds runs that are not the plan's, or files that are no study's, or another
+                process works on it.
         """
         saved = path / "study.yaml"
-        if saved.exists():
-            if not plan.continues(read_plan(saved)):
+        if not saved.exists() and path.exists() and (not path.is_dir() or set(os.listdir(path)) - {LOCK}):
+            raise RunFolderError(f"{path} exists and holds no study; expected a free name or an empty folder.")
+        path.mkdir(parents=True, exist_ok=True)
+        with _locked(path):
+            if saved.exists() and not plan.continues(read_plan(saved)):
                 raise RunFolderError(
                     f"{path} holds a study of another plan; expected the same one, at most with more arms or seeds, "
                     "or a free name."
                 )
-        elif path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise RunFolderError(f"{path} exists and holds no study; expected a free name or an empty folder.")
-        path.mkdir(parents=True, exist_ok=True)
-        write(saved, plan.text)
-        return cls(path.resolve(), plan)
+            write(saved, plan.text)
+            yield cls(path.resolve(), plan)
 
     @classmethod
     def open(cls, path: Path) -> "StudyFolder":
@@ -53,21 +62,6 @@ class StudyFolder:
         if not (path / "study.yaml").is_file():
             raise RunFolderError(f"{path} holds no study; expected a folder with a study.yaml.")
         return cls(path.resolve(), read_plan(path / "study.yaml"))
-
-    def lock(self) -> FileLock:
-        """Held while runs are started, so that two commands do not share a folder.
-
-        Raises:
-            RunFolderError: if another process holds it.
-        """
-        lock = FileLock(self.path / ".lock")
-        try:
-            lock.acquire(blocking=False)
-        except Timeout as error:
-            raise RunFolderError(
-                f"another process works on the study in {self.path}; wait for it or end it."
-            ) from error
-        return lock
 
     def of(self, run: Run) -> RunFolder:
         return RunFolder(self.path / "runs" / run.name)
@@ -104,3 +98,16 @@ class StudyFolder:
         """Of those that are done."""
         found = {run: self.accuracy(run) for run in runs}
         return {run: accuracy for run, accuracy in found.items() if accuracy is not None}
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    lock = FileLock(path / LOCK)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        raise RunFolderError(f"another process works on the study in {path}; wait for it or end it.") from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -18,7 +18,7 @@ COMPARED = {
     "accuracy": (accuracies, "Held-out accuracy at the end; grey lines join the runs of a seed"),
     "convergence": (
         convergence,
-        "Steps to nine tenths of what the reference gains, read off straight lines between evaluations; a cross: never",
+        "Steps to nine tenths of what the arms gain on a seed, by straight lines between evaluations; a cross: never",
     ),
 }
 IMPORTANCE = "importance", importance, "Mean drop and share of the weight by kind of span, over all steps"
@@ -104,7 +104,13 @@ def _cost(metrics: Metrics) -> Section:
     rows = [(arm, *costs(some).values()) for arm, some in metrics.items() if some]
     _, draw, caption = PHASES
     figures = [Picture(svg(draw(metrics)), caption)]
-    return Section("cost", "What it cost, median over the steps", header=("arm", *COSTS), rows=rows, figures=figures)
+    return Section(
+        "cost",
+        "What it cost, over all steps",
+        header=("arm", *COSTS),
+        rows=rows,
+        figures=figures,
+    )
 
 
 def _folders(study: StudyFolder, comparison: Comparison) -> dict[str, list[RunFolder]]:

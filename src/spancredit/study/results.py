@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from statistics import median
+from statistics import mean
 from typing import Any
 
+from spancredit.report.records import time_share
 from spancredit.study.folder import StudyFolder
 from spancredit.study.plan import MEASURES, OTHER, Run
 from spancredit.study.statistics import Difference, paired, smallest_visible, steps_to, verdicts
 
-REACH = 0.9  # of what the reference gains on the same seed
+REACH = 0.9  # of what the arms gain on a seed, all taken together
 Rows = list[dict[str, Any]]
 
 
@@ -22,9 +23,9 @@ class ArmResult:
         accuracies: Held-out accuracy at the end by the study's measure, one a seed.
         others: The same by the other measure, greedy or sampled; empty unless every run has it.
         curves: Accuracies over steps, one list of rows a seed.
-        steps: Steps to nine tenths of what the reference gains on the same seed; None where a run does not get there.
-            Only seeds on which the reference is done and gains.
-        share: Credit's share of the training time, the median over the steps of all runs.
+        steps: Steps to nine tenths of what the arms gain on the same seed, on average; None where a run does not get
+            there. Only seeds on which they gain.
+        share: Credit's share of the training time of all runs.
     """
 
     arm: str
@@ -47,7 +48,8 @@ class Comparison:
         differences: To the reference over the seeds that both have; None with fewer than two.
         others: The same by the other measure.
         verdicts: What may be said of each arm but the reference.
-        visible: The smallest true difference that as many seeds show with power 0.8, by the spread of these.
+        visible: The smallest true difference that as many seeds show with power 0.8, by the spread of these, among as
+            many arms.
     """
 
     name: str
@@ -92,13 +94,15 @@ def _comparison(name: str, study: StudyFolder, rates: dict[str, float]) -> Compa
     plan = study.plan
     done = {arm: [run for seed in plan.seeds if study.done(run := Run(arm, rate, seed))] for arm, rate in rates.items()}
     curves = {run: _curve(study, run) for runs in done.values() for run in runs}
-    targets = _targets({run.seed: curves[run] for run in done[plan.reference]})
+    targets = _targets(curves)
     arms = tuple(_arm(study, arm, rates[arm], runs, curves, targets) for arm, runs in done.items())
     by_arm = {one.arm: one for one in arms}
     reference = by_arm.pop(plan.reference)
     pairs = {arm: _paired(reference, one, "accuracies") for arm, one in by_arm.items()}
     others = {arm: _paired(reference, one, "others") for arm, one in by_arm.items()}
-    visible = {arm: smallest_visible(one.values, len(one.values)) if one else None for arm, one in pairs.items()}
+    visible = {
+        arm: smallest_visible(one.values, len(one.values), len(pairs)) if one else None for arm, one in pairs.items()
+    }
     return Comparison(name, plan.measure, plan.reference, plan.seeds, arms, pairs, others, verdicts(pairs), visible)
 
 
@@ -109,21 +113,20 @@ def _curve(study: StudyFolder, run: Run) -> Rows:
     return [{"step": row["step"], "accuracy": row[measure], "other": row.get(other)} for row in rows]
 
 
-def _targets(curves: dict[int, Rows]) -> dict[int, float]:
-    """For each seed on which the reference gains, the accuracy at nine tenths of the way."""
-    ends = {seed: (rows[0]["accuracy"], rows[-1]["accuracy"]) for seed, rows in curves.items()}
-    return {seed: first + REACH * (last - first) for seed, (first, last) in ends.items() if last > first}
+def _targets(curves: dict[Run, Rows]) -> dict[int, float]:
+    """For each seed on which the arms gain, the accuracy at nine tenths of the way: the same for all, made by all."""
+    found = {}
+    for seed in {run.seed for run in curves}:
+        first, last = (mean(rows[i]["accuracy"] for run, rows in curves.items() if run.seed == seed) for i in (0, -1))
+        if last > first:
+            found[seed] = first + REACH * (last - first)
+    return found
 
 
 def _arm(
     study: StudyFolder, arm: str, rate: float, runs: Sequence[Run], curves: dict[Run, Rows], targets: dict[int, float]
 ) -> ArmResult:
-    shares = [
-        row["credit/time_share"]
-        for run in runs
-        for row in study.of(run).rows(study.of(run).metrics)
-        if row.get("credit/time_share") is not None
-    ]
+    metrics = [row for run in runs for row in study.of(run).rows(study.of(run).metrics)]
     ends = [curves[run][-1] for run in runs]
     return ArmResult(
         arm,
@@ -133,7 +136,7 @@ def _arm(
         tuple(end["other"] for end in ends) if all(end["other"] is not None for end in ends) else (),
         tuple(curves[run] for run in runs),
         tuple(steps_to(curves[run], targets[run.seed]) for run in runs if run.seed in targets),
-        median(shares) if shares else 0.0,
+        time_share(metrics, "credit") or 0.0,
     )
 
 

@@ -17,6 +17,7 @@ from spancredit.study.plan import Rates, Run
 
 POLL = 0.5  # seconds
 LOG = "train.log"
+TRAIN = ["-m", "spancredit", "train"]
 LINES = 4096  # bytes of a log in which its last words are looked for
 
 
@@ -68,16 +69,12 @@ def run_study(folder: StudyFolder, slots: Sequence[Slot], observe: Observer) -> 
     Args:
         slots: One for each run that may be at work at a time.
         observe: Called now and then with the runs of the phase, those that are at work, and those that failed.
-
-    Raises:
-        RunFolderError: if another process works on the study.
     """
-    with folder.lock():
-        failed = run_all(folder, folder.plan.tuning, slots, observe)
-        if failed:
-            return Outcome(None, failed)
-        rates = folder.plan.choose(folder.accuracies(folder.plan.tuning))
-        return Outcome(rates, run_all(folder, folder.plan.headline(rates), slots, observe))
+    failed = run_all(folder, folder.plan.tuning, slots, observe)
+    if failed:
+        return Outcome(None, failed)
+    rates = folder.plan.choose(folder.accuracies(folder.plan.tuning))
+    return Outcome(rates, run_all(folder, folder.plan.headline(rates), slots, observe))
 
 
 def run_all(folder: StudyFolder, runs: Sequence[Run], slots: Sequence[Slot], observe: Observer) -> dict[Run, str]:
@@ -90,7 +87,7 @@ def run_all(folder: StudyFolder, runs: Sequence[Run], slots: Sequence[Slot], obs
         while waiting or working:
             while waiting and free:
                 run = waiting.pop(0)
-                _end_orphans(folder.of(run).path)
+                end_orphans(folder.of(run).path)
                 working[run] = _start(folder, run, free.pop(0))
             observe(runs, working, failed)
             time.sleep(POLL)
@@ -118,16 +115,21 @@ def _start(folder: StudyFolder, run: Run, slot: Slot) -> Working:
     """A run from its beginning, or from its last checkpoint."""
     place = folder.prepare(run).path
     flags = ["--resume"] if (place / "run.json").exists() else ["--config", str(place / "settings.yaml")]
-    command = [sys.executable, "-m", "spancredit", "train", *flags, "--output_dir", str(place)]
+    command = [sys.executable, *TRAIN, *flags, *_into(place)]
     log = (place / LOG).open("ab")
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **slot})
     return Working(process, log, time.monotonic(), slot)
 
 
-def _end_orphans(place: Path) -> None:
-    """End what still works on a run because the study that started it was killed."""
+def _into(place: Path) -> list[str]:
+    return ["--output_dir", str(place)]
+
+
+def end_orphans(place: Path) -> None:
+    """End what still works on a run because the study that started it was killed: its trainings, and nothing else."""
     for process in psutil.process_iter(["cmdline"]):
-        if str(place) in (process.info["cmdline"] or ()):
+        words = process.info["cmdline"] or []
+        if words[1 : 1 + len(TRAIN)] == TRAIN and words[-2:] == _into(place):
             with suppress(psutil.NoSuchProcess):
                 process.kill()
                 process.wait()

@@ -10,7 +10,7 @@ from rich.text import Text
 from spancredit.study.folder import StudyFolder
 from spancredit.study.plan import OTHER, Run
 from spancredit.study.results import ArmResult, Comparison
-from spancredit.study.statistics import FEWEST, Difference, spread
+from spancredit.study.statistics import FEWEST, Difference, median_steps, spread
 
 
 def progress(study: StudyFolder, runs: Sequence[Run], working: Mapping[Run, Any], failed: Mapping[Run, str]) -> Table:
@@ -45,7 +45,7 @@ def _cell(
 
 
 NOTES = (
-    "gain: in points over {reference}, paired by seed; steps: to nine tenths of what it gains on the same seed; "
+    "gain: in points over {reference}, paired by seed; steps: median, to nine tenths of what the arms gain on a seed; "
     "above and below: at 5 %, t-tests corrected for the number of arms (Holm)"
 )
 COLUMNS = ("arm", "rate", "accuracy (sd)", "gain", "95 % interval", "p", "steps", "credit")
@@ -98,12 +98,11 @@ def points(interval: tuple[float, float]) -> str:
 
 
 def steps_reached(arm: ArmResult) -> str:
-    """Mean steps to the target over the runs that reach it, and how many do not."""
-    reached = [steps for steps in arm.steps if steps is not None]
-    if not reached:
-        return "never" if arm.steps else "-"
-    left = len(arm.steps) - len(reached)
-    return f"{sum(reached) / len(reached):.0f}" + (f" ({left} not)" if left else "")
+    """Median steps to the target, and how many runs do not get there, which count as later than all."""
+    if not arm.steps:
+        return "-"
+    middle, left = median_steps(arm.steps), arm.steps.count(None)
+    return ("never" if middle is None else f"{middle:.0f}") + (f" ({left} not)" if left else "")
 
 
 def verdict(comparison: Comparison, arm: ArmResult) -> str:

@@ -1,7 +1,7 @@
 """Tasks: problems, how they are asked, and what judges a completion. `load_task` makes one from its settings."""
 
 import warnings
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -64,7 +64,9 @@ class TaskSettings:
         default="auto",
         metadata={"help": "`plain` text, `chat` by the model's template, or `auto`: chat for gsm8k if there is one."},
     )
-    few_shot: int = field(default=0, metadata={"help": "Training problems that are shown with their solutions first."})
+    few_shot: int = field(
+        default=0, metadata={"help": "The first training problems, shown with their solutions and not trained on."}
+    )
     system_prompt: str | None = field(default=None, metadata={"help": "The system message of a chat."})
     answer_check: Literal["strict", "math_verify"] = field(
         default="strict",
@@ -150,13 +152,13 @@ def load_task(settings: TaskSettings, seed: int, tokenizer: PreTrainedTokenizerB
         DataError: if problems for few-shot prompts cannot be loaded.
     """
     embedded = settings.task == "wordproblems"
-    problems = partial(_generated if embedded else _gsm8k, settings, seed)
+    split_of = partial(_generated if embedded else _gsm8k, settings, seed)
     chat = _is_chat(settings, tokenizer)
     prompting = Prompting(
         chat=chat,
         template=wordproblems.PROMPT if embedded else "Question: {question}\nAnswer:",
         instruction=GSM8K_INSTRUCTION,
-        examples=problems("train", settings.few_shot) if settings.few_shot else (),
+        examples=list(islice(split_of("train"), settings.few_shot)) if settings.few_shot else (),
         system=settings.system_prompt,
         system_role=not settings.system_prompt or takes_system(tokenizer),
     )
@@ -167,6 +169,7 @@ def load_task(settings: TaskSettings, seed: int, tokenizer: PreTrainedTokenizerB
             "message."
         )
         warnings.warn(message, stacklevel=2)
+    problems = partial(_asked, settings, split_of)
     if embedded:
         return Task(problems, wordproblems.reward, lambda text: wordproblems.final_answer(text) or None, prompting)
     return Task(problems, _check(settings), numbers.final_number, prompting)
@@ -183,21 +186,28 @@ def _is_chat(settings: TaskSettings, tokenizer: PreTrainedTokenizerBase) -> bool
     return chat
 
 
-def _generated(settings: TaskSettings, seed: int, split: str, count: int | None) -> Sequence[Problem]:
-    asked = settings.train_problems if split == "train" else settings.held_out_problems
-    stream = wordproblems.problems(split, seed, settings.difficulty or "medium")
-    return list(islice(stream, count or asked or GENERATED[split]))
+def _asked(
+    settings: TaskSettings, split_of: Callable[[str], Iterable[Problem]], split: str, count: int | None
+) -> Sequence[Problem]:
+    """The first problems of a split that no prompt shows with its solution."""
+    own = settings.train_problems if split == "train" else settings.held_out_problems
+    most = count or own or (GENERATED[split] if settings.task == "wordproblems" else None)
+    shown = settings.few_shot if split == "train" else 0
+    return list(islice(split_of(split), shown, None if most is None else shown + most))
 
 
-def _gsm8k(settings: TaskSettings, seed: int, split: str, count: int | None) -> Sequence[Problem]:
-    asked = settings.train_problems if split == "train" else settings.held_out_problems
+def _generated(settings: TaskSettings, seed: int, split: str) -> Iterator[Problem]:
+    return wordproblems.problems(split, seed, settings.difficulty or "medium")
+
+
+def _gsm8k(settings: TaskSettings, _: int, split: str) -> Sequence[Problem]:
     own = split == "held_out" and settings.held_out_dataset
     if split == "held_out" and not own and settings.dataset is not None and settings.dataset.endswith(".jsonl"):
         raise ConfigError(
             f"dataset is one file, {settings.dataset!r}, which is the training set; expected held_out_dataset too, or "
             "a folder with train.jsonl and test.jsonl."
         )
-    return gsm8k.load(split, own or settings.dataset)[: count or asked]
+    return gsm8k.load(split, own or settings.dataset)
 
 
 def _check(settings: TaskSettings) -> Callable[..., list[float]]:
