@@ -11,6 +11,7 @@ of every stretch are known exactly.
 import argparse
 import json
 import random
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -57,9 +58,19 @@ def signals(model: Any, tokenizer: Any, samples: Sequence[Sample], seed: int) ->
     for name in ("drop, pad", "mediated, pad"):
         weights = [importances(values, FLOOR, SCALE) for values in found[name]]
         found[f"surprisal, sum x {name}"] = _pairwise(lambda a, b: a * b, found["surprisal, sum"], weights)
+    # The first fault is seldom in the first equation, so where an equation stands already tells something.
+    for name, nth in (("position, second", 1), ("position, last", -1)):
+        found[name] = [_at(sample, nth) for sample in samples]
     draw = random.Random(seed)
     found["random"] = [[draw.random() for _ in sample.spans] for sample in samples]
     return found
+
+
+def _at(sample: Sample, nth: int) -> list[float]:
+    """1 for the equation at this place among the completion's (the last where there are fewer), 0 for other spans."""
+    equations = [k for k, role in enumerate(sample.roles) if role in CALCULATIONS]
+    chosen = equations[min(nth, len(equations) - 1)] if equations else None
+    return [float(k == chosen) for k in range(len(sample.roles))]
 
 
 def _pairwise(join: Any, one: Values, other: Values) -> Values:
@@ -74,8 +85,8 @@ def _with_gold_answer(tokenizer: Any, sample: Sample) -> sc.Rollout:
 
 
 def faults(samples: Sequence[Sample], values: Values) -> dict[str, float]:
-    """In wrong completions with a wrong equation and a right one before or after it: how often the first wrong one has
-    the greatest value, of all equations and of all spans."""
+    """In wrong completions with a wrong equation and a right one, which is then before it, since what follows goes on
+    from the wrong result: how often the first wrong one has the greatest value, of all equations and of all spans."""
     of_equations, of_spans, chance = [], [], []
     for sample, values_K in zip(samples, values, strict=True):
         equations = [k for k, role in enumerate(sample.roles) if role in CALCULATIONS]
@@ -88,12 +99,15 @@ def faults(samples: Sequence[Sample], values: Values) -> dict[str, float]:
     return {"equations": mean(of_equations), "spans": mean(of_spans), "chance": mean(chance), "count": len(chance)}
 
 
-def by_role(samples: Sequence[Sample], values: Values) -> dict[str, float]:
-    """Mean importance of each role in right completions, as weights are made of it."""
+def by_role(samples: Sequence[Sample], values: Values, name: str) -> dict[str, float]:
+    """Mean importance of each role in right completions, as weights are made of it: of drops above the noise floor and
+    over a nat at least, of mediated credit without another floor, of signals in no nats over their largest."""
+    floor = FLOOR if name.startswith(("drop", "gold", "contrast", "later")) else 0.0
+    scale = SCALE if floor or name.startswith("mediated") else sys.float_info.min
     found: dict[str, list[float]] = defaultdict(list)
     for sample, values_K in zip(samples, values, strict=True):
         if sample.right:
-            for role, importance in zip(sample.roles, importances(values_K, FLOOR, SCALE), strict=True):
+            for role, importance in zip(sample.roles, importances(values_K, floor, scale), strict=True):
                 found[role].append(importance)
     return {role: mean(found[role]) for role in ROLES if found[role]}
 
@@ -109,7 +123,7 @@ def main() -> None:
     model, tokenizer = load_policy("bundled")
     samples = draw_samples(model, tokenizer, given.problems, DIFFICULTIES, given.seed)
     found = signals(model, tokenizer, samples, given.seed)
-    tables = {name: {"faults": faults(samples, v), "roles": by_role(samples, v)} for name, v in found.items()}
+    tables = {name: {"faults": faults(samples, v), "roles": by_role(samples, v, name)} for name, v in found.items()}
     right = sum(sample.right for sample in samples)
     facts = {"kept": len(samples), "right": right, "seconds": round(time.process_time() - started), **vars(given)}
     given.out.write_text(json.dumps({"run": facts | {"out": str(given.out)}, "signals": tables}, indent=1) + "\n")

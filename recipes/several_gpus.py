@@ -28,7 +28,7 @@ def main() -> None:
     arguments.output_dir = str(folder)
     init = {"dtype": model.dtype, "quantization_config": get_quantization_config(model)}
     policy, tokenizer = load_policy(str(model.model_name_or_path), **init)
-    task = load_task(asked, arguments.seed, tokenizer.chat_template is not None)
+    task = load_task(asked, arguments.seed, tokenizer)
     rewards = [task.reward]
     if asked.overlong_cache:
         rewards.append(get_soft_overlong_punishment(arguments.max_completion_length, asked.overlong_cache))

@@ -192,7 +192,7 @@ def test_a_recipe_trains_a_tiny_model_of_its_family_with_credit(recipe, taught, 
     assert [row["step"] for row in rows] == [1, 2]
     for row in rows:
         assert row["credit/scored"] > 0
-        assert row["credit/drop/calculation"] > 0, "what was taken away mattered"
+        assert abs(row["credit/drop/calculation"]) > 1e-3, "what was taken away mattered"
         assert row["grad_norm"] > 0
     records = list(read_lines(folder.records))
     weights = [weight for record in records for weight in record["token_weights"]]
