@@ -42,7 +42,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
         credits = measured(model, tokenizer, batch, VARIANTS if given.variants else MODES)
         rules = advantages_by_rule(model, tokenizer, batch, credits, given.resamples, longest, apart)
         if given.variants:
-            rules |= derived(tokenizer, batch, credits)
+            rules |= derived(tokenizer, batch)
         own = token_roles(tokenizer, batch)
         found.append(gradients(model, batch.rollouts, {**rules, **only(own, rules["uniform"])}))
         norms += span_norms(model, batch.rollouts, credits, given.span_rollouts)

@@ -1,13 +1,11 @@
 """One change at a time from the paper's rule, and rules that know the truth: how far could role weights go at all?"""
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 from gradients_batch import GROUP, Batch
 from gradients_vectors import Tokens
 
-import spancredit as sc
 from spancredit.tasks.roles import first_fault, read_solution
 from spancredit.text.align import align
 from spancredit.training.steps import group_values, step_advantages, steps_of
@@ -21,20 +19,16 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no conservation": {"conserve": False},
     "hidden from attention": {"intervention": "attention"},
     "deleted": {"intervention": "delete"},
-    "filler": {"intervention": "filler"},
+    "replaced by filler": {"intervention": "filler"},
     "surprisal": {"scorer": "surprisal"},
+    "blame": {"mode": "blame"},
 }
 
 
-def derived(tokenizer: Any, batch: Batch, credits: Mapping[str, list[sc.Credit]]) -> dict[str, Tokens]:
+def derived(tokenizer: Any, batch: Batch) -> dict[str, Tokens]:
     """What the loss multiplies each token with, under rules that no single setting makes."""
     advantages = [rollout.advantage or 0.0 for rollout in batch.rollouts]
-    praise, blame = ([credit.token_weights for credit in credits[name]] for name in ("counterfactual", "surprisal"))
     return {
-        "blame by surprisal": [
-            advantage * (p_T if advantage > 0 else b_T)
-            for advantage, p_T, b_T in zip(advantages, praise, blame, strict=True)
-        ],
         "steps of the group": grouped(tokenizer, batch, advantages),
         "truth: calculations": by_truth(tokenizer, batch, advantages, faults=False),
         "truth: in wrong ones the fault": by_truth(tokenizer, batch, advantages, faults=True),

@@ -1,12 +1,14 @@
 """The public API: credits that are conserved, matched between the modes, and never silently neutral."""
 
 import math
+from statistics import mean
 
 import pytest
 import torch
 from toy_models import ToyLM, char_tokenizer, chat, random_toy, record_calls, table_of, tiny
 
 import spancredit as sc
+from spancredit.training.metrics import merge, tally
 
 TEXT = "so 2 + 3 = 5. then 5 + 4 = 9. fine.\n#### 9"
 WEIGHTED = ("counterfactual", "inverted", "random")
@@ -186,3 +188,27 @@ def test_below_the_noise_floor_the_signed_drops_are_still_recorded():
     assert [span.importance for span in credit.spans] == [0.0, 0.0]
     assert 0 < credit.spans[0].drop < 0.05
     assert credit.spans[1].drop == pytest.approx(log_odds(1.02 / 3) - log_odds(1.02))
+
+
+def test_blame_takes_drops_where_the_advantage_is_positive_and_surprisal_where_it_is_negative():
+    cases = [own(advantage=advantage) for advantage in (1.0, -1.0, None, -0.5, 0.0)]
+    model = random_toy()
+    found = assign(model, *cases, mode="blame")
+    drops = assign(model, *cases)
+    surprisal = assign(model, *cases, scorer="surprisal")
+    assert [credit.method for credit in found] == ["exact", "blame", "exact", "blame", None]
+    for i, same in enumerate((drops, surprisal, drops, surprisal, drops)):
+        assert found[i].token_weights.tolist() == pytest.approx(same[i].token_weights.tolist())
+        assert [span.drop for span in found[i].spans] == pytest.approx([span.drop for span in same[i].spans])
+    assert found[0].token_weights.tolist() != pytest.approx(found[1].token_weights.tolist())
+    logged = merge([tally(found)])
+    assert logged["blame/span"] == pytest.approx(mean(s.drop for i in (1, 3) for s in surprisal[i].spans))
+    assert logged["drop/span"] == pytest.approx(mean(s.drop for i in (0, 2) for s in drops[i].spans))
+    assert logged["method/blame"] == 2
+
+
+def test_blame_costs_one_forward_where_a_completion_went_wrong():
+    (credit,) = assign(hand_model(), own(advantage=-1.0), mode="blame")
+    assert credit.cost.tokens == 6
+    with pytest.raises(sc.ConfigError, match="takes drops and surprisal"):
+        sc.CreditConfig(mode="blame", scorer="entropy")

@@ -37,8 +37,8 @@ class CreditConfig:
     mode: Mode = _setting(
         "counterfactual",
         "How span scores become weights: `counterfactual` (the answer's drop: the paper), `mediated` (what a span made "
-        "likely counts too), `inverted` and `random` (the paper's matched controls), or `uniform` (every weight 1, "
-        "nothing measured).",
+        "likely counts too), `blame` (drops, but surprisal where the advantage is negative), `inverted` and `random` "
+        "(the paper's matched controls), or `uniform` (every weight 1, nothing measured).",
     )
     scorer: Signal = _setting(
         "packed",
@@ -143,6 +143,9 @@ class CreditConfig:
             ),
             f"budget {budget} needs scorer 'packed'; got {self.scorer!r}": (
                 budget is not None and self.scorer != "packed"
+            ),
+            f"mode 'blame' takes drops and surprisal; expected a scorer of drops, got {self.scorer!r}": (
+                self.mode == "blame" and proxy
             ),
             "influence, and mode 'mediated', need every later span recomputed; expected no horizon, no budget and no "
             "proxy": self.needs_influence and (horizon is not None or budget is not None or proxy),

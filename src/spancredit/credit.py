@@ -5,7 +5,7 @@ completion ids -> text -> spans -> counterfactuals -> answer log-probs -> drops 
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from spancredit.config import CreditConfig
 from spancredit.counterfactual.budget import Budgeted, default_allowance, method_name, within_budget
 from spancredit.counterfactual.forward import eval_mode
 from spancredit.counterfactual.interventions import clean_row, replacement_ids
-from spancredit.counterfactual.measure import PROXIES, Target, measure
+from spancredit.counterfactual.measure import BLAME, PROXIES, Target, measure
 from spancredit.text.locate import FIND, Ranges, locate_reasoning
 from spancredit.types import Credit, Rollout, Span, SpanCredit
 from spancredit.validation import ModelFacts, check_own_ranges, check_replacement, check_rollout
@@ -89,6 +89,8 @@ def _measure(
     replacement: Sequence[int],
     allowance: float | None,
 ) -> list[Budgeted]:
+    if config.mode == "blame":
+        return _measure_both(model, scored, config, replacement, allowance)
     targets = [plan.target for _, plan in scored if plan.target]
     if config.budget is None:
         method = config.scorer if config.scorer in PROXIES else method_name(config.horizon)
@@ -98,6 +100,25 @@ def _measure(
         allowance = default_allowance(config.budget, tokens)
     lots = [permutation_seed(config.seed, [*one.prompt_ids, *one.completion_ids]) for one, _ in scored]
     return within_budget(model, targets, config, replacement, allowance, lots)
+
+
+def _measure_both(
+    model: Any,
+    scored: Sequence[tuple[Rollout, Plan]],
+    config: CreditConfig,
+    replacement: Sequence[int],
+    allowance: float | None,
+) -> list[Budgeted]:
+    """Drops tell what an answer was made of, surprisal where a completion of negative advantage went wrong."""
+
+    def blames(one: tuple[Rollout, Plan]) -> bool:
+        return (one[0].advantage or 0.0) < 0
+
+    praise = replace(config, mode="counterfactual")
+    blame = replace(praise, scorer="surprisal", horizon=None, budget=None, influence=False)
+    drops = iter(_measure(model, [one for one in scored if not blames(one)], praise, replacement, allowance))
+    surprisals = iter(_measure(model, [one for one in scored if blames(one)], blame, replacement, None))
+    return [replace(next(surprisals), method=BLAME) if blames(one) else next(drops) for one in scored]
 
 
 def _reason_to_skip(rollout: Rollout, config: CreditConfig, facts: ModelFacts) -> str | None:
@@ -141,7 +162,7 @@ def _credit(rollout: Rollout, plan: Plan, bought: Budgeted | None, config: Credi
     if not measured.is_finite:
         return Credit(torch.ones(size), answer=plan.answer, reason="non_finite", cost=measured.cost)
 
-    own_scale = config.scorer in PROXIES  # a proxy's score is no drop in nats: only its proportions count
+    own_scale = bought.method in (*PROXIES, BLAME)  # a proxy's score is no drop in nats: only its proportions count
     floor, full_scale = (0.0, sys.float_info.min) if own_scale else (config.noise_floor, config.full_scale)
     if config.mode == "mediated" and measured.influence_KK is not None:
         importances_K = importances(mediated(drops_K, measured.influence_KK, floor), 0.0, full_scale)

@@ -90,7 +90,8 @@ class Credit:
         cost: What scoring this rollout took.
         influence: float32 `(K, K)`, nats, if `CreditConfig.influence` asked for it: at `[i, j]` what span `j`'s
             log-probability falls by when span `i`, which stands before it, is masked; 0 elsewhere.
-        method: How its drops were measured: `exact`, `coarse` (stretches first), `horizon_N`, or a proxy's name.
+        method: How its drops were measured: `exact`, `coarse` (stretches first), `horizon_N`, a proxy's
+            name, or `blame`: surprisal in the place of drops, under the mode of that name.
         agreement: Rank correlation of the drops with exact ones, where a budget had this rollout checked.
     """
 

@@ -14,7 +14,7 @@ import torch
 from spancredit.types import Span
 
 ONE_NAT = 1.0
-Mode = Literal["counterfactual", "mediated", "inverted", "random", "uniform"]
+Mode = Literal["counterfactual", "mediated", "blame", "inverted", "random", "uniform"]
 
 
 def importances(drops_K: Sequence[float], noise_floor: float, full_scale: float) -> list[float]:

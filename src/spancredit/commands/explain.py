@@ -52,7 +52,7 @@ def explain(
         int | None, typer.Option(help="Tokens that an intervention reaches beside the answer. Default: all, exact.")
     ] = None,
     mode: Annotated[
-        str, typer.Option(help="counterfactual, mediated, inverted, random or uniform.")
+        str, typer.Option(help="counterfactual, mediated, blame, inverted, random or uniform.")
     ] = "counterfactual",
     answer_pattern: Annotated[str | None, typer.Option(help="Own regular expression for the answer.")] = None,
     temperature: Annotated[

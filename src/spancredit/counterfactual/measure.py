@@ -13,6 +13,7 @@ from spancredit.counterfactual.scorers import Scores, score_rows
 from spancredit.types import Cost
 
 PROXIES = get_args(ProxyName)
+BLAME = "blame"  # surprisal again, where only some completions are measured by it
 
 
 class Settings(Protocol):

@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from spancredit.counterfactual.measure import PROXIES
+from spancredit.counterfactual.measure import BLAME, PROXIES
 from spancredit.errors import RecordError
 from spancredit.text.align import align
 from spancredit.types import Credit, Rollout
@@ -46,7 +46,8 @@ def make_record(
 
 def measure_of(record: dict[str, Any]) -> str:
     """What its spans' drops are: nats, or a proxy's score."""
-    return str(record["method"]) if record.get("method") in PROXIES else "drop (nats)"
+    method = record.get("method")
+    return "surprisal" if method == BLAME else str(method) if method in PROXIES else "drop (nats)"
 
 
 def append_lines(path: Path, rows: Sequence[dict[str, Any]]) -> None:

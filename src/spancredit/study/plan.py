@@ -18,6 +18,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "uniform": {"credit_mode": "uniform"},
     "counterfactual": {"credit_mode": "counterfactual"},
     "mediated": {"credit_mode": "mediated"},
+    "blame": {"credit_mode": "blame"},
     "inverted": {"credit_mode": "inverted"},
     "random": {"credit_mode": "random"},
     "surprisal": {"credit_scorer": "surprisal"},

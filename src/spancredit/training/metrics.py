@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from spancredit.counterfactual.measure import BLAME
 from spancredit.types import REASONS, Credit, Span
 
 Tally = dict[str, tuple[float, float]]  # metric -> (sum, count); a count of 0 marks a total instead of a mean
@@ -10,7 +11,10 @@ SHARE = "weight_share/"
 
 
 def tally(credits: Sequence[Credit]) -> Tally:
-    """Drops by kind (nats), shares of the weight by kind, unscored rollouts by reason, cost, of one rank's batch."""
+    """Drops by kind (nats), shares of the weight by kind, unscored rollouts by reason, cost, of one rank's batch.
+
+    What mode `blame` measures of completions that went wrong, surprisal, stands apart from the drops.
+    """
     reasons = Counter(credit.reason for credit in credits)
     sums: Tally = {f"unscored/{reason}": (reasons[reason], len(credits)) for reason in REASONS}
     sums["scored"] = (reasons[None], len(credits))
@@ -23,7 +27,7 @@ def tally(credits: Sequence[Credit]) -> Tally:
         if credit.agreement is not None:
             _add(sums, "agreement", credit.agreement, 1)
         for span in credit.spans:
-            _add(sums, f"drop/{span.kind}", span.drop, 1)
+            _add(sums, f"{'blame' if credit.method == BLAME else 'drop'}/{span.kind}", span.drop, 1)
         if credit.reason is None:
             for kind, weight in weight_by_kind(credit).items():
                 _add(sums, SHARE + kind, weight, 0)
