@@ -24,7 +24,8 @@ from spancredit.counterfactual.forward import eval_mode
 from spancredit.models import load_policy
 from spancredit.tasks import gsm8k
 from spancredit.tasks.prompts import Prompting
-from spancredit.tasks.task import TaskSettings, load_task
+from spancredit.tasks.settings import TaskSettings
+from spancredit.tasks.task import load_task
 
 CHUNK = 8
 EXACT = sc.CreditConfig()

@@ -24,7 +24,8 @@ from trl import SFTConfig, SFTTrainer
 from spancredit.evaluation.folder import EvalFolder
 from spancredit.evaluation.result import BY, Paired, paired, share
 from spancredit.models import load_policy
-from spancredit.tasks.task import TaskSettings, load_task
+from spancredit.tasks.settings import TaskSettings
+from spancredit.tasks.task import load_task
 
 ARMS = ("uniform", "counterfactual", "inverted")
 RECIPE = Path(__file__).parents[1] / "recipes" / "gemma-3-270m.yaml"

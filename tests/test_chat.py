@@ -12,7 +12,8 @@ import spancredit as sc
 from spancredit.evaluation import generate
 from spancredit.tasks import numbers, wordproblems
 from spancredit.tasks.chat import render, said, takes_system
-from spancredit.tasks.task import TaskSettings, load_task
+from spancredit.tasks.settings import TaskSettings
+from spancredit.tasks.task import load_task
 
 TEMPLATES = {"chatml": CHATML, "headers": HEADERS, "turns": TURNS, "inst": INST, "deaf": DEAF}
 TAKES_SYSTEM = {"chatml", "headers"}

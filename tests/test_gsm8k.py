@@ -9,7 +9,8 @@ from chat_templates import CHATML, with_template
 import spancredit as sc
 from spancredit.errors import DataError
 from spancredit.tasks import gsm8k
-from spancredit.tasks.task import Question, TaskSettings, load_task
+from spancredit.tasks.settings import TaskSettings
+from spancredit.tasks.task import Question, load_task
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "gsm8k"
 LINE = {"question": "Ann has 2 eggs and buys 3. How many? ", "answer": "She has 2+3 = <<2+3=5>>5 eggs.\n#### 5"}

@@ -12,7 +12,8 @@ import pytest
 
 import spancredit as sc
 from spancredit.tasks import math_verify
-from spancredit.tasks.task import TaskSettings, load_task
+from spancredit.tasks.settings import TaskSettings
+from spancredit.tasks.task import load_task
 
 TOWER = "\\boxed{9^{9^{9}}}"
 needs_package = pytest.mark.skipif(find_spec("math_verify") is None, reason="the package math-verify is not installed")

@@ -17,7 +17,8 @@ import spancredit as sc
 from spancredit.commands import train as command
 from spancredit.commands.train import parse_checked, train
 from spancredit.report.records import read_lines
-from spancredit.tasks.task import TaskSettings, load_task
+from spancredit.tasks.settings import TaskSettings
+from spancredit.tasks.task import load_task
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import recipe_cost

@@ -72,7 +72,8 @@ def evaluate(
     from spancredit.evaluation.run import Decoding, run
     from spancredit.models import load_policy
     from spancredit.report.evalprogress import EvalProgress
-    from spancredit.tasks.task import load_task, settings_of
+    from spancredit.tasks.settings import settings_of
+    from spancredit.tasks.task import load_task
 
     quiet()
     console = Console(stderr=as_json)

@@ -94,7 +94,7 @@ def explain(
             from spancredit.commands.explain_rollout import Request, explained
             from spancredit.commands.quiet import quiet
             from spancredit.config import CreditConfig
-            from spancredit.tasks.task import settings_of
+            from spancredit.tasks.settings import settings_of
 
             quiet()
         request = Request(

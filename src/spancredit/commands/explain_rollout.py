@@ -17,7 +17,8 @@ from spancredit.report.explainprogress import ExplainProgress
 from spancredit.report.records import make_record
 from spancredit.tasks.chat import render
 from spancredit.tasks.prompts import Prompt
-from spancredit.tasks.task import Task, TaskSettings, load_task
+from spancredit.tasks.settings import TaskSettings
+from spancredit.tasks.task import Task, load_task
 from spancredit.text.align import align
 from spancredit.types import Rollout
 

@@ -13,7 +13,7 @@ from trl import ModelConfig, TrlParser
 
 from spancredit.errors import ConfigError, UnknownNameError
 from spancredit.models import BUNDLED
-from spancredit.tasks.task import TaskSettings
+from spancredit.tasks.settings import TaskSettings
 from spancredit.training.config import CreditGRPOConfig
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "wordproblems.yaml"
