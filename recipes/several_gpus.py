@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 
 from datasets import Dataset
-from trl import get_peft_config, get_quantization_config
-from trl.rewards import get_soft_overlong_punishment
+from trl import get_peft_config
 
+from spancredit.commands.train import init_arguments, rewards
 from spancredit.commands.train_arguments import parse, read_request
 from spancredit.models import load_policy
 from spancredit.tasks.task import load_task
@@ -26,15 +26,11 @@ def main() -> None:
     asked, arguments, model = parse(request.config, request.flags)
     folder = request.output_dir or Path("runs/several-gpus")
     arguments.output_dir = str(folder)
-    init = {"dtype": model.dtype, "quantization_config": get_quantization_config(model)}
-    policy, tokenizer = load_policy(str(model.model_name_or_path), **init)
+    policy, tokenizer = load_policy(str(model.model_name_or_path), trainable=True, **init_arguments(model, arguments))
     task = load_task(asked, arguments.seed, tokenizer)
-    rewards = [task.reward]
-    if asked.overlong_cache:
-        rewards.append(get_soft_overlong_punishment(arguments.max_completion_length, asked.overlong_cache))
     trainer = CreditGRPOTrainer(
         policy,
-        rewards,
+        rewards(task.reward, asked.overlong_cache, arguments),
         arguments,
         train_dataset=Dataset.from_list(task.rows("train")),
         processing_class=tokenizer,

@@ -24,7 +24,7 @@ ASKED = "Ann has 2 eggs and buys 3. How many?\nReason step by step, and end with
 @pytest.fixture
 def data(tmp_path):
     for name in ("train", "test"):
-        (tmp_path / f"{name}.jsonl").write_text(json.dumps(LINE) + "\n")
+        (tmp_path / f"{name}.jsonl").write_text(2 * (json.dumps(LINE) + "\n"))
     return str(tmp_path)
 
 
@@ -69,7 +69,7 @@ def test_a_system_message_that_moves_is_said_once(name, warnings, data, recwarn)
 
 
 def test_without_a_system_message_nothing_is_said(data, recwarn):
-    (question,) = task(data, with_template(TURNS)).questions("train")
+    question, _ = task(data, with_template(TURNS)).questions("train")
     assert question.prompt == [{"role": "user", "content": ASKED}]
     assert not [one for one in recwarn if "spancredit" in str(one.message)]
 

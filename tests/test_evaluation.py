@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 from scipy.stats import binomtest, ttest_1samp
+from transformers import GenerationConfig
 from typer.testing import CliRunner
 
 import spancredit as sc
 from spancredit.cli import app
+from spancredit.evaluation.folder import EvalFolder, fingerprint
 from spancredit.evaluation.generate import GREEDY, complete
 from spancredit.evaluation.result import majority, paired, share, summarise
 from spancredit.report.records import read_lines
@@ -134,6 +136,49 @@ def test_a_model_that_was_trained_on_under_its_name_is_evaluated_anew(policy, tm
     other.save_pretrained("mine")
     assert "answered before" not in command("eval", *few).stdout
     assert sorted(path.name for path in Path("evals").iterdir()) == ["wordproblems-mine", "wordproblems-mine-2"]
+
+
+def test_what_a_checkpoint_presets_for_generation_is_left_out_and_left_alone(policy):
+    model, tokenizer = policy
+    prompts = [one.prompt for one in islice(problems("held_out", 0, "medium"), 4)]
+    preset = deepcopy(model)
+    preset.generation_config = GenerationConfig(
+        eos_token_id=model.generation_config.eos_token_id, repetition_penalty=1.8, no_repeat_ngram_size=2
+    )
+    before = preset.generation_config.to_dict()
+    assert complete(preset, tokenizer, prompts, 60, **GREEDY) == complete(model, tokenizer, prompts, 60, **GREEDY)
+    assert preset.generation_config.to_dict() == before
+
+
+def test_other_worked_examples_under_the_same_name_are_another_evaluation(tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "test.jsonl").write_text(json.dumps(LINE) + "\n")
+    (data / "train.jsonl").write_text(json.dumps({"question": "One?", "answer": "#### 1"}) + "\n")
+    few = ["--task", "gsm8k", "--dataset", data, "--few_shot", "1", "--max_new_tokens", "2"]
+    command("eval", *few, "--output_dir", tmp_path / "one")
+    (data / "train.jsonl").write_text(json.dumps({"question": "Two?", "answer": "#### 2"}) + "\n")
+    with pytest.raises(sc.SpanCreditError, match="holds an evaluation with prompts"):
+        command("eval", *few, "--output_dir", tmp_path / "one")
+
+
+def test_rows_of_two_evaluations_in_one_folder_are_refused(tmp_path):
+    folder = EvalFolder(tmp_path)
+    folder.add([{"problem": 0}, {"problem": 1}])
+    assert len(folder.rows()) == 2
+    folder.add([{"problem": 1}])
+    with pytest.raises(sc.SpanCreditError, match="line 3 is of problem 1; expected 2"):
+        folder.rows()
+
+
+def test_a_fingerprint_knows_what_the_weights_are_and_where(policy):
+    model, _ = policy
+    other = deepcopy(model)
+    assert fingerprint(other) == fingerprint(model)
+    weight = other.lm_head.weight
+    with torch.no_grad():
+        weight.copy_(weight.flip(0))
+    assert fingerprint(other) != fingerprint(model)
 
 
 def test_another_evaluation_is_not_mixed_into_a_folder(whole, tmp_path):

@@ -9,7 +9,7 @@ from chat_templates import CHATML, with_template
 import spancredit as sc
 from spancredit.errors import DataError
 from spancredit.tasks import gsm8k
-from spancredit.tasks.settings import TaskSettings
+from spancredit.tasks.settings import TaskSettings, settings_of
 from spancredit.tasks.task import Question, load_task
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "gsm8k"
@@ -59,6 +59,18 @@ def test_a_plain_prompt_shows_worked_problems_and_stops_at_the_next_question(tmp
             "answer": "2",
         }
     ]
+
+
+@pytest.mark.parametrize("name", ["one.jsonl", "one.json", "missing.jsonl"])
+def test_one_file_is_one_split_whatever_its_name(tmp_path, name):
+    path = jsonl(tmp_path / name, LINE)
+    if name.startswith("missing"):
+        Path(path).unlink()
+    with pytest.raises(sc.ConfigError, match="dataset is one file"):
+        task(path).questions("held_out")
+    with pytest.raises(sc.ConfigError, match="--dataset one file"):
+        settings_of("held_out", path, few_shot=1, task="gsm8k")
+    assert settings_of("held_out", path, task="gsm8k").held_out_dataset == path
 
 
 def test_a_chat_has_a_system_message_the_worked_problems_and_the_instruction(tmp_path):

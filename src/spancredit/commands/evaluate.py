@@ -67,11 +67,12 @@ def evaluate(
 
     from spancredit.commands.quiet import quiet
     from spancredit.errors import ConfigError
-    from spancredit.evaluation.folder import EvalFolder, checksum, fingerprint
+    from spancredit.evaluation.folder import EvalFolder, checksum, fingerprint, prompts_checksum
     from spancredit.evaluation.result import summarise
     from spancredit.evaluation.run import Decoding, run
     from spancredit.models import load_policy
     from spancredit.report.evalprogress import EvalProgress
+    from spancredit.report.lock import locked
     from spancredit.tasks.settings import settings_of
     from spancredit.tasks.task import load_task
 
@@ -98,19 +99,20 @@ def evaluate(
     questions = loaded.questions(split, problems)
     asked = {"model": model, "dtype": dtype, "split": split, **asdict(settings), **asdict(decoding)}
     asked |= {"problems": len(questions), "checksum": checksum(loaded.problems(split, problems))}
-    asked |= {"weights": fingerprint(policy)}
+    asked |= {"prompts": prompts_checksum(tokenizer, questions), "weights": fingerprint(policy)}
     default = EvalFolder.free(EVALS / f"{task}-{Path(model).name}", asked)
     folder = EvalFolder.create(output_dir or default, asked)
-    if before := len(folder.rows()):
-        console.print(f"{folder.path}: {before} of {len(questions)} problems were answered before", highlight=False)
-    with EvalProgress(console, len(questions)) as progress:
-        try:
-            rows = run(policy, tokenizer, loaded, questions, decoding, folder, progress.show)
-        except KeyboardInterrupt:
-            console.print("interrupted; the same command continues")
-            raise typer.Exit(130) from None
-    result = summarise(rows)
-    folder.finish(result)
+    with locked(folder.path, "evaluation"):
+        if before := len(folder.rows()):
+            console.print(f"{folder.path}: {before} of {len(questions)} problems were answered before", highlight=False)
+        with EvalProgress(console, len(questions)) as progress:
+            try:
+                rows = run(policy, tokenizer, loaded, questions, decoding, folder, progress.show)
+            except KeyboardInterrupt:
+                console.print("interrupted; the same command continues")
+                raise typer.Exit(130) from None
+        result = summarise(rows)
+        folder.finish(result)
     if as_json:
         typer.echo(json.dumps({**result, "folder": str(folder.path)}, indent=2))
         return
@@ -144,6 +146,10 @@ def compare(
     checksums = [folder.facts()["settings"]["checksum"] for folder in folders]
     if len(set(checksums)) > 1:
         raise RunFolderError(f"{first} and {second} have different problems; expected two evaluations of the same.")
+    for name in ("answer_check", *(("samples",) if by == "majority" else ())):
+        one, other = (folder.facts()["settings"][name] for folder in folders)
+        if one != other:
+            raise RunFolderError(f"{first} has {name} {one!r}, {second} {other!r}; expected the same, to be compared.")
     before, after = (folder.rows() for folder in folders)
     found = paired(before, after, by)
     if as_json:

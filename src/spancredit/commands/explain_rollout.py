@@ -11,7 +11,7 @@ from spancredit.config import CreditConfig
 from spancredit.counterfactual.forward import eval_mode
 from spancredit.credit import assign_credit
 from spancredit.errors import ConfigError, RolloutError
-from spancredit.evaluation.generate import SAMPLING
+from spancredit.evaluation.generate import SAMPLING, nothing_preset
 from spancredit.models import load_policy, seeded
 from spancredit.report.explainprogress import ExplainProgress
 from spancredit.report.records import make_record
@@ -127,9 +127,13 @@ def _of_problem(task: Task, problem: Any) -> Subject:
 
 
 def _prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> list[int]:
-    """A text with the special tokens that the tokenizer adds, or messages with those of its chat template."""
+    """A text with the special tokens that the tokenizer adds, or messages with those of its chat template.
+
+    A text that begins with them already, as prompts in records do, is left as it is.
+    """
     if isinstance(prompt, str):
-        return list(tokenizer(prompt)["input_ids"])
+        begun = tokenizer.bos_token is not None and prompt.startswith(tokenizer.bos_token)
+        return list(tokenizer(prompt, add_special_tokens=not begun)["input_ids"])
     return list(tokenizer(render(tokenizer, prompt), add_special_tokens=False)["input_ids"])
 
 
@@ -138,13 +142,12 @@ def _sample(
 ) -> list[int]:
     """One completion, without the stop text and what follows it."""
     input_ids = torch.tensor([prompt], device=model.device)
-    with seeded(model.device, request.seed), eval_mode(model):
+    with seeded(model.device, request.seed), eval_mode(model), nothing_preset(model):
         output_BL = model.generate(
             input_ids=input_ids,
             attention_mask=torch.ones_like(input_ids),
             max_new_tokens=request.max_new_tokens,
             pad_token_id=tokenizer.pad_token_id,
-            repetition_penalty=1.0,
             **({"stop_strings": [stop], "tokenizer": tokenizer} if stop else {}),
             **{**SAMPLING, "temperature": request.config.temperature},
         )

@@ -36,7 +36,7 @@ def train(argv: list[str], console: Console | None = None) -> RunFolder:
     resumed = RunFolder.reopen(request.output_dir or latest(RUNS)) if request.resume else None
     asked, arguments, model = parse_checked(*(resumed.request() if resumed else (request.config, request.flags)))
     peft_config = _peft_config(model)
-    policy, tokenizer = load_policy(str(model.model_name_or_path), trainable=True, **_init_arguments(model, arguments))
+    policy, tokenizer = load_policy(str(model.model_name_or_path), trainable=True, **init_arguments(model, arguments))
     if peft_config is not None and is_peft_model(policy):
         raise ConfigError(
             "--use_peft is set, and the model is an adapter, which is trained on as it is; expected no --use_peft."
@@ -66,7 +66,7 @@ def train(argv: list[str], console: Console | None = None) -> RunFolder:
     )
     trainer = CreditGRPOTrainer(
         policy,
-        _rewards(task.reward, asked.overlong_cache, arguments),
+        rewards(task.reward, asked.overlong_cache, arguments),
         arguments,
         train_dataset=train_set,
         processing_class=tokenizer,
@@ -79,7 +79,8 @@ def train(argv: list[str], console: Console | None = None) -> RunFolder:
     write(folder.path / "config.json", json.dumps(settings, indent=2, default=str) + "\n")
     folder.rewind(step_of(checkpoint) if checkpoint else -1)
     with recorder.progress.running():
-        recorder.start(trainer.model)
+        with trainer.accelerator.autocast():  # as the policy computes once it trains
+            recorder.start(trainer.model)
         if checkpoint is not None and folder.trained_to_the_end(checkpoint):
             trainer._load_from_checkpoint(str(checkpoint))
         else:
@@ -98,6 +99,11 @@ def parse_checked(config: Path | None, flags: list[str]) -> tuple[TaskArguments,
         raise ConfigError(f"overlong_cache is {task.overlong_cache}; expected at most max_completion_length, {most}.")
     if task.train_problems is not None:
         _check_size(task.train_problems, arguments)
+    if arguments.chat_template_kwargs is not None:
+        raise ConfigError(
+            "chat_template_kwargs would change what training asks and not what held-out accuracy does; expected a chat "
+            "template that is as it should be."
+        )
     _peft_config(model)
     return task, arguments, model
 
@@ -118,7 +124,7 @@ def _sampling(arguments: CreditGRPOConfig) -> dict[str, Any]:
     return {name: getattr(arguments, name) for name in names}
 
 
-def _rewards(
+def rewards(
     right: Callable[..., list[float]], overlong_cache: int, arguments: CreditGRPOConfig
 ) -> list[Callable[..., list[float]]]:
     """Whether the answer is right, and DAPO's soft overlong punishment if it is asked for."""
@@ -131,7 +137,7 @@ def _new_folder(request: Request, task: str, arguments: CreditGRPOConfig) -> Run
     return RunFolder.create(request.output_dir or unused(RUNS / name), request.flags, request.config, arguments.seed)
 
 
-def _init_arguments(model: ModelConfig, arguments: CreditGRPOConfig) -> dict[str, object]:
+def init_arguments(model: ModelConfig, arguments: CreditGRPOConfig) -> dict[str, object]:
     """How TRL's own script loads a model from its ModelConfig."""
     return {
         "revision": model.model_revision,

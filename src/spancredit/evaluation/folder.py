@@ -7,20 +7,22 @@ result.json  accuracies, once all problems are done
 import json
 import platform
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from spancredit.errors import RunFolderError
 from spancredit.report.records import append_lines, keep_until, read_lines, write
 from spancredit.report.runfolder import PACKAGES, is_json
-from spancredit.tasks.task import Problem
+from spancredit.tasks.chat import render
+from spancredit.tasks.task import Problem, Question
 
+CHUNK = 2**24  # bytes of weights at a time
 ROWS, FACTS, RESULT = "problems.jsonl", "eval.json", "result.json"
 
 
@@ -87,8 +89,17 @@ class EvalFolder:
         return facts
 
     def rows(self) -> list[dict[str, Any]]:
+        """Of the problems that are done, in order.
+
+        Raises:
+            RunFolderError: if they are not those of the first problems, each once.
+        """
         path = self.path / ROWS
-        return list(read_lines(path, "problem")) if path.exists() else []
+        rows = list(read_lines(path, "problem")) if path.exists() else []
+        for number, row in enumerate(rows):
+            if row["problem"] != number:
+                raise RunFolderError(f"{path} line {number + 1} is of problem {row['problem']}; expected {number}.")
+        return rows
 
     def rewind(self, count: int) -> None:
         """Keep the rows of the first `count` problems: what comes after was cut off within its batch."""
@@ -103,11 +114,22 @@ class EvalFolder:
 
 def fingerprint(model: PreTrainedModel) -> int:
     """Of the weights, so that an evaluation is not taken for that of a model which was trained on under its name."""
-    bytes_of = {name: value.reshape(-1).view(torch.uint8) for name, value in model.state_dict().items()}
-    sums = [(name, int(some.sum(dtype=torch.int64))) for name, some in bytes_of.items()]
-    return zlib.crc32(json.dumps(sums).encode())
+    found = 0
+    for value in model.state_dict().values():
+        for part in value.reshape(-1).view(torch.uint8).split(CHUNK):
+            found = zlib.crc32(part.cpu().numpy(), found)
+    return found
 
 
 def checksum(problems: Sequence[Problem]) -> int:
     """Of questions and answers, so that an evaluation is not continued or compared on other problems."""
-    return zlib.crc32(json.dumps([(one.question, str(one.answer)) for one in problems]).encode())
+    return _checksum((one.question, str(one.answer)) for one in problems)
+
+
+def prompts_checksum(tokenizer: PreTrainedTokenizerBase, questions: Sequence[Question]) -> int:
+    """Of what the model reads, so that an evaluation does not go on with other worked examples or another template."""
+    return _checksum(render(tokenizer, question.prompt) for question in questions)
+
+
+def _checksum(values: Iterable[Any]) -> int:
+    return zlib.crc32(json.dumps(list(values)).encode())

@@ -1,10 +1,11 @@
 """Completions of a batch of prompts, as text."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from spancredit.counterfactual.forward import eval_mode
 from spancredit.tasks.chat import render
@@ -12,6 +13,21 @@ from spancredit.tasks.prompts import Prompt
 
 SAMPLING = {"do_sample": True, "temperature": 1.0, "top_k": 0, "top_p": 1.0}  # the policy's own distribution
 GREEDY = {"do_sample": False}
+
+
+@contextmanager
+def nothing_preset(model: PreTrainedModel) -> Iterator[None]:
+    """Without what a checkpoint presets for generation, such as a repetition penalty, but for how a completion ends.
+
+    TRL samples without it, too, and log-probabilities know nothing of it.
+    """
+    preset = model.generation_config
+    ends = {name: getattr(preset, name) for name in ("eos_token_id", "bos_token_id", "pad_token_id")}
+    model.generation_config = GenerationConfig(**ends)
+    try:
+        yield
+    finally:
+        model.generation_config = preset
 
 
 @dataclass(frozen=True)
@@ -42,7 +58,7 @@ def complete(
     inputs = tokenizer(texts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=not chat).to(
         model.device
     )
-    with eval_mode(model):
+    with eval_mode(model), nothing_preset(model):
         output_BL = model.generate(
             input_ids=inputs["input_ids"],
             attention_mask=inputs["attention_mask"],

@@ -13,14 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from filelock import FileLock, Timeout
 
 from spancredit.errors import RunFolderError
+from spancredit.report.lock import LOCK, locked
 from spancredit.report.records import write
 from spancredit.report.runfolder import RunFolder
 from spancredit.study.plan import MEASURES, Plan, Run, read_plan
-
-LOCK = ".lock"
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class StudyFolder:
         if not saved.exists() and path.exists() and (not path.is_dir() or set(os.listdir(path)) - {LOCK}):
             raise RunFolderError(f"{path} exists and holds no study; expected a free name or an empty folder.")
         path.mkdir(parents=True, exist_ok=True)
-        with _locked(path):
+        with locked(path, "study"):
             if saved.exists() and not plan.continues(read_plan(saved)):
                 raise RunFolderError(
                     f"{path} holds a study of another plan; expected the same one, at most with more arms or seeds, "
@@ -98,16 +96,3 @@ class StudyFolder:
         """Of those that are done."""
         found = {run: self.accuracy(run) for run in runs}
         return {run: accuracy for run, accuracy in found.items() if accuracy is not None}
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    lock = FileLock(path / LOCK)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout as error:
-        raise RunFolderError(f"another process works on the study in {path}; wait for it or end it.") from error
-    try:
-        yield
-    finally:
-        lock.release()

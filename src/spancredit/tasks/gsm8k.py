@@ -33,6 +33,12 @@ class Problem:
         return asdict(self)
 
 
+def is_file(dataset: str) -> bool:
+    """Whether a dataset's name is that of one file, which may be missing, and not of a folder or on the hub."""
+    path = Path(dataset).expanduser()
+    return path.is_file() or path.suffix == ".jsonl"
+
+
 def load(split: str, dataset: str | None = None) -> list[Problem]:
     """Problems in their order.
 
@@ -75,7 +81,7 @@ def _hub_rows(name: str, split: str) -> Iterable[tuple[int, Any]]:
     try:
         rows = datasets.load_dataset(name, CONFIG if name == HUB else None, split=split)
     except (OSError, ValueError, datasets.exceptions.DatasetsError, HfHubHTTPError) as error:
-        first = str(error).strip().splitlines()[0]
+        first = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise DataError(
             f"cannot load the dataset {name!r} from the hub ({first}); a folder with train.jsonl and test.jsonl, or "
             "one JSONL file with question and answer on each line, does as well."

@@ -82,7 +82,7 @@ def settings_of(split: str, dataset: str | None = None, few_shot: int = 0, **oth
     """
     if split not in gsm8k.SPLITS:
         raise UnknownNameError("split", split, gsm8k.SPLITS)
-    one_file = dataset is not None and dataset.endswith(".jsonl")
+    one_file = dataset is not None and gsm8k.is_file(dataset)
     if few_shot and one_file:
         raise ConfigError(f"--few_shot is {few_shot}, and --dataset one file; expected a folder with train.jsonl too.")
     held_out = dataset if one_file and split == "held_out" else None

@@ -123,7 +123,7 @@ def _generated(settings: TaskSettings, seed: int, split: str) -> Iterator[Proble
 
 def _gsm8k(settings: TaskSettings, _: int, split: str) -> Sequence[Problem]:
     own = split == "held_out" and settings.held_out_dataset
-    if split == "held_out" and not own and settings.dataset is not None and settings.dataset.endswith(".jsonl"):
+    if split == "held_out" and not own and settings.dataset is not None and gsm8k.is_file(settings.dataset):
         raise ConfigError(
             f"dataset is one file, {settings.dataset!r}, which is the training set; expected held_out_dataset too, or "
             "a folder with train.jsonl and test.jsonl."

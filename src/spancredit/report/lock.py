@@ -1,0 +1,29 @@
+"""One process at a time works on a folder."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from spancredit.errors import RunFolderError
+
+LOCK = ".lock"
+
+
+@contextmanager
+def locked(path: Path, what: str) -> Iterator[None]:
+    """Hold a folder that exists.
+
+    Raises:
+        RunFolderError: if another process holds it.
+    """
+    lock = FileLock(path / LOCK)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        raise RunFolderError(f"another process works on the {what} in {path}; wait for it or end it.") from error
+    try:
+        yield
+    finally:
+        lock.release()
