@@ -61,9 +61,13 @@ def policy_forward(model: Any, tokenizer: Any, rollouts: Sequence[sc.Rollout]) -
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float]:
-    started = time.process_time()
+    """Seconds of the processor, or on a GPU of the wall."""
+    clock = time.perf_counter if torch.cuda.is_available() else time.process_time
+    started = clock()
     done = work()
-    return done, time.process_time() - started
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return done, clock() - started
 
 
 def measure(model: Any, tokenizer: Any, rollouts: Sequence[sc.Rollout]) -> dict[str, Any]:
@@ -214,7 +218,7 @@ def main() -> None:
         some = measured["credits"]["exact"][: given.check]
         found["float32"] = precision(given.model, given.dtype, rollouts[: given.check], some)
     facts = {key: str(value) if isinstance(value, Path) else value for key, value in vars(given).items()}
-    facts |= {"processor_seconds": round(seconds), "torch": torch.__version__, "device": str(model.device)}
+    facts |= {"seconds": round(seconds), "torch": torch.__version__, "device": str(model.device)}
     given.out.write_text(json.dumps({"run": facts, **found}, indent=1) + "\n")
     print(table(found), json.dumps(found.get("float32")), sep="\n\n")
 
