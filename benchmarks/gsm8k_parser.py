@@ -44,6 +44,7 @@ def shifted_decimal(gold: str, _: random.Random) -> str:
     return f"{gold[:-1] or '0'}.{gold[-1]}" if gold.lstrip("-") != "0" else "0.1"
 
 
+CHANGING = ("quarters", "grand", "bil", "pi", "fold", "double", "negative", "sqrt", "factorial", "squared", "less")
 SAME: dict[str, Rewrite] = {
     "as it is": lambda gold, _: gold,
     "thousands in groups": grouped,
@@ -54,6 +55,14 @@ SAME: dict[str, Rewrite] = {
     "bold": lambda gold, _: f"**{gold}**",
     "boxed": lambda gold, _: f"\\boxed{{{gold}}}",
     "boxed, with a unit": lambda gold, _: f"$\\boxed{{{gold}\\text{{ eggs}}}}$",
+    "boxed, degrees": lambda gold, _: f"\\boxed{{{gold}^\\circ}}",
+    "a bold line": lambda gold, _: gold,
+    "closing hashes": lambda gold, _: f"{gold} ####",
+    "maths, and a unit": lambda gold, _: f"${gold}$ dollars",
+    "cents": lambda gold, _: f"{gold}¢",
+    "T-shirts": lambda gold, _: f"{gold} T-shirts",
+    "p.m.": lambda gold, _: f"{gold} p.m.",
+    "a unit in brackets": lambda gold, _: f"{gold} dollars (USD)",
 }
 WRONG: dict[str, Rewrite] = {
     "a digit changed": other_digit,
@@ -65,6 +74,7 @@ WRONG: dict[str, Rewrite] = {
     "a number appended": lambda gold, draw: f"{gold} {draw.randint(0, 999)}",
     "a list": lambda gold, draw: f"{gold}, {draw.randint(0, 999)}",
     "a scale appended": lambda gold, draw: f"{gold}{draw.choice(['k', ' thousand', ' million', ' dozen', 'th'])}",
+    "a word that changes the value": lambda gold, draw: f"{gold} {draw.choice(CHANGING)}",
     "a sum left undone": lambda gold, draw: f"{int(gold) - (part := draw.randint(1, 9))}+{part}",
     "a division left undone": lambda gold, _: f"{2 * int(gold)}/2",
     "two boxes that differ": lambda gold, draw: f"\\boxed{{{other_digit(gold, draw)}}} or \\boxed{{{gold}}}",
@@ -72,6 +82,7 @@ WRONG: dict[str, Rewrite] = {
     "a power tower": lambda gold, _: f"{gold}^{{9^{{9}}}}",
     "no number": lambda gold, _: "none",
 }
+LINE = {"a bold line": "**#### {}**"}
 FIRST = {"a power tower": 10}  # problems: math-verify takes seconds for each
 
 
@@ -81,6 +92,7 @@ def is_wrong(name: str, gold: str) -> bool:
         "sign flipped": ("0",),
         "ten times as much": ("0",),
         "a scale appended": ("0",),
+        "a word that changes the value": ("0", "1"),
         "a power tower": ("0", "1"),
     }
     return gold not in unchanged.get(name, ())
@@ -92,7 +104,9 @@ def judge(check: Check, problems: Sequence[Problem], name: str, rewrite: Rewrite
     golds = [problem.answer.replace(",", "") for problem in problems]
     written = [rewrite(gold, draw) for gold in golds]
     kept = [i for i, gold in enumerate(golds) if name in SAME or is_wrong(name, gold)][: FIRST.get(name)]
-    completions = [problems[i].solution.rpartition("####")[0] + f"#### {written[i]}" for i in kept]
+    completions = [
+        problems[i].solution.rpartition("####")[0] + LINE.get(name, "#### {}").format(written[i]) for i in kept
+    ]
     started = time.perf_counter()
     rewards = check(completions, [golds[i] for i in kept])
     return {

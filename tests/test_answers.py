@@ -61,6 +61,17 @@ FOUND = [
     ("To find the final answer we add 4 and 5.\nThe answer is 9", "To find the final answer we add 4 and 5.\n", "9"),
     ("The answer is 4? No, the answer is 5.", "The answer is 4? No, ", "5"),
     ("So the answer is not 4; the answer is 5.", "So the answer is not 4; ", "5"),
+    ("So \\boxed{18}\n#### Done", "So ", "18"),  # a heading
+    ("So \\boxed{18}\n#### Check: 9*2 = 18", "So ", "18"),
+    ("So \\boxed{}\n#### Paris", "So \\boxed{}\n", "Paris"),
+    ("So it is \\(\\boxed{18}\\) dollars.\n#### 18", "So it is \\(", "18"),  # one answer, given twice
+    ("a \\boxed{1,800}, so <answer>$1800.00</answer>", "a ", "1800.00"),
+    ("\\boxed{18} and \\boxed{9}\nb \\boxed{18}.\n#### 18", "\\boxed{18} and \\boxed{9}\nb ", "18"),
+    ("a <answer>\\boxed{18}</answer>", "a ", "18"),
+    ("a\n#### $\\boxed{18}$", "a\n", "18"),
+    ("a\n#### 50¢", "a\n", "50"),
+    ("a\n#### 18 dollars (USD)\nDone.", "a\n", "18"),
+    ("a \\boxed{18^\\circ}", "a ", "18"),
     ("#### 5\nThe answer is 6", "", "5"),  # an explicit marker counts before a worded one
 ]
 NOT_FOUND = [
@@ -153,6 +164,17 @@ def test_answer_tokens_hold_the_value_and_no_marker_eos_or_pad(name: str, marker
             assert tokenizer.decode(ids[answer.start : answer.end]).strip() == value
             assert "".join(span.text for span in spans).startswith("Add 😀 them.")
             assert spans[-1].end <= answer.start
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_an_answer_given_twice_ends_the_reasoning_where_it_is_first_given(name: str):
+    ids = encode(name, "Add 😀 them. 9 * 2 = 18.\nSo \\boxed{18} eggs, say I.\n#### 18")
+    spans, answer = locate_reasoning(0, Rollout([1], ids), TOKENIZERS[name](), CreditConfig())
+    assert answer is not None
+    assert answer.text.strip() == "18"
+    assert answer.end == len(ids)
+    assert "".join(span.text for span in spans).strip() == "Add 😀 them. 9 * 2 = 18.\nSo"
+    assert [span.start for span in spans] == [0, *(span.end for span in spans)][:-1]
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)

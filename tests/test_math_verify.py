@@ -9,6 +9,7 @@ from importlib.util import find_spec
 
 import psutil
 import pytest
+from chat_templates import with_template
 
 import spancredit as sc
 from spancredit.tasks import math_verify
@@ -66,6 +67,11 @@ def gone(pid, seconds=10.0):
         ("so $5 + 13 = 18$.\n#### 20", "18", 0.0),  # the line counts, not what stands before it
         ("so $\\boxed{\\frac{36}{2}}$", "18", 1.0),
         ("#### Step 1\n so \\boxed{18}", "18", 1.0),
+        ("so \\boxed{18}\n#### Explanation\nfine", "18", 1.0),  # a heading
+        ("so \\boxed{17}\n#### 18 ####", "18", 1.0),
+        ("**#### 18**", "18", 1.0),
+        ("Perhaps 18. I do not know.", "18", 1.0),
+        ("#### 17, 18", "18", 1.0),
         ("\\boxed{x + x}", "2x", 1.0),
         ("\\boxed{\\frac{1}{2}}", "\\frac{2}{4}", 1.0),
         ("\\boxed{17} or \\boxed{18}", "18", 0.0),
@@ -76,6 +82,37 @@ def gone(pid, seconds=10.0):
 def test_the_verdict_is_that_of_the_package_on_the_part_that_answers(completion, gold, right):
     assert math_verify.reward([completion], [gold]) == [right]
     assert math_verify.reward([[{"role": "assistant", "content": completion}]], [gold]) == [right]
+
+
+@pytest.mark.parametrize(
+    ("completion", "answer"),
+    [
+        ("so \\boxed{36/2}", "36/2"),
+        ("so \\boxed{ 36/2 }.\n#### Explanation", "36/2"),
+        ("so\n#### $2x$", "$2x$"),
+        ("so \\boxed{2x}\n#### 18", "18"),
+        ("\\boxed{18} or \\boxed{36 / 2}", "18, 36 / 2"),
+        ("#### 18.00 dollars", "18"),
+        ("so \\boxed{18}\n#### Check: 9*2 = 18", "18"),
+        ("\\boxed{18", None),
+        ("so\n####", None),
+        ("The answer is 18", None),
+        ("", None),
+    ],
+)
+def test_the_answer_read_for_a_vote_is_a_number_or_what_stands_there(completion, answer):
+    read = math_verify.read(completion)
+    assert (read if read is None else str(read)) == answer
+
+
+@needs_package
+def test_equal_answers_that_are_no_plain_number_vote_together_and_are_not_unread():
+    task = load_task(TaskSettings(task="gsm8k", answer_check="math_verify"), 0, with_template(None))
+    samples = ["so \\boxed{36/2}", "hence \\boxed{ 36/2}"] * 4
+    assert task.reward(completions=samples, answer=["18"] * 8) == [1.0] * 8
+    assert {task.read(one) for one in samples} == {"36/2"}
+    strict = load_task(TaskSettings(task="gsm8k"), 0, with_template(None))
+    assert {strict.read(one) for one in samples} == {None}
 
 
 @needs_package
@@ -229,8 +266,6 @@ def test_a_process_that_does_not_start_is_one_sentence(monkeypatch, capfd):
 
 def test_without_the_package_the_extra_is_named_before_anything_is_loaded(monkeypatch):
     monkeypatch.setattr(math_verify, "find_spec", lambda _: None)
-    from chat_templates import with_template
-
     settings = TaskSettings(task="gsm8k", answer_check="math_verify")
     for ask in (lambda: load_task(settings, 0, with_template(None)), lambda: math_verify.reward(["5"], ["5"])):
         with pytest.raises(sc.ConfigError, match=r"not installed: pip install 'spancredit\[math\]'"):

@@ -56,7 +56,76 @@ READ = {
     1 + QUARTERS: ["1 3/4", "1\\frac{3}{4}", "1 \\frac{3}{4} \\text{ cups}", "7/4", "1.75"],
     0: ["0", "-0", "0.00"],
 }
+MARKED = {
+    18: [
+        *("**#### 18**", "*#### 18*", "__#### $18.__", "**####** 18", "**#### **18**", "**#### 18 ####**"),
+        *("#### 18 ####", "#### 18 #", "#### 18 dollars ####\nDone.", "#### 17 #### 18"),
+        *("#### $18$ dollars", "#### \\(18\\) dollars", "#### \\(\\$18\\) in all", "#### $$18$$ eggs"),
+        *(
+            "\\boxed{18^\\circ}",
+            "\\boxed{18^{\\circ}}",
+            "#### 18\\degree",
+            "#### $18^\\circ\\text{C}$",
+            "#### 18\\circ F",
+        ),
+        *(
+            "#### 18 T-shirts",
+            "#### 18 e-mails",
+            "#### 18 dollars (USD)",
+            "#### 18 (US dollars)",
+            "#### 18¢",
+            "#### ¢18",
+        ),
+        *("#### 18 p.m.", "#### 18 A.M.", "#### 18p.m.", "#### 18PM"),
+        *(
+            "#### 18 pies",
+            "#### 18 square feet",
+            "#### 18 bills",
+            "#### 18 logs",
+            "#### 18 blindfolds",
+            "#### 18 seconds",
+        ),
+    ],
+    None: [
+        *("#### 5 # 3", "#### 5\n####", "#### ####\n5", "**#### 5 ** 2**", "*#### 5*2*", "#### 5 #### six"),
+        *(
+            "#### $5$5",
+            "#### $5$^2",
+            "#### $5$ k",
+            "#### $5$$5$",
+            "#### \\(5\\)6",
+            "#### 5\\circle",
+            "#### 5^\\circ 30",
+        ),
+        *(
+            "#### 18 K-bucks",
+            "#### 18T-shirts",
+            "#### 18 T-",
+            "#### 18 dollars (17)",
+            "#### 18 (thousand)",
+            "#### 18 ()",
+        ),
+    ],
+}
+CHANGED = (
+    *(
+        "3 quarters",
+        "18 grand",
+        "18 bil",
+        "18 bln",
+        "18 pi",
+        "18 fold",
+        "18-fold",
+        "18 tenfold",
+        "18 double",
+        "18 doubled",
+    ),
+    *("18 triple", "18 twice", "18 negative", "18 sqrt", "18 square root", "18 cube roots", "18 factorial", "5 less"),
+    *("5 more", "5 fewer", "5 below", "18 th", "18 thousandths", "18 billionths", "18 thirtieths", "18 sixteenths"),
+    *("18 quadrillion", "18 thou", "18 isn't it", "18 basis points", "18 myriad", "18 to the power"),
+)
 UNREAD = [
+    *CHANGED,
     *("", " ", ".", "-", "$", "%", "eggs", "none", "inf", "nan", "two", "x", "****", "\\boxed{5}"),
     *(
         "9^{9^{9}}",
@@ -145,7 +214,7 @@ UNREAD = [
     ),
     *("½", "²", "٣", "३", "18元", "18 яиц", "not 18", "18 minus one", "18 squared", "5 'n", "5 ^2", "**18", "18**"),
     "1" * (LONGEST + 1),
-    "18" + " " * LONGEST,
+    "18" + " eggs" * LONGEST,
 ]
 
 
@@ -197,6 +266,11 @@ def test_the_answer_stands_after_the_last_marker_or_in_boxes_that_agree(text, nu
     assert final_number(text) == number
 
 
+@pytest.mark.parametrize(("number", "text"), [(number, text) for number, texts in MARKED.items() for text in texts])
+def test_marks_around_the_line_and_the_number_are_no_part_of_it_and_units_change_nothing(number, text):
+    assert final_number(f"so.\n{text}") == number
+
+
 @pytest.mark.parametrize(
     "part",
     [
@@ -212,6 +286,8 @@ def test_the_answer_stands_after_the_last_marker_or_in_boxes_that_agree(text, nu
             "#",
             "#### 5\n",
             "\\boxed ",
+            "#### 5 ####**",
+            "####*",
         ),
         *("1 ", "* ", "a-", "$", "\\text{", "\\frac{1}{2}", "eggs ", "1,234", "\\boxed{x", "**", "\\boxed{1/"),
     ],

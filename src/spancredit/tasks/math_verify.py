@@ -4,6 +4,10 @@
 
 math-verify evaluates what it reads, and `\\boxed{9^{9^{9}}}` stops a process for good, where no time-out of its own
 fires. So it works in a child, one for each process that asks, which is killed at a deadline and started again.
+
+It is lenient, and lets through what the strict check refuses: one of several numbers on the line (`#### 17, 18` and
+`#### 18:30` are right where 18 is, and so is `#### 1 = 18`), and a number of a text that gives no answer (`Perhaps 18.
+I do not know.`).
 """
 
 import atexit
@@ -13,7 +17,7 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import cache
 from importlib.util import find_spec
 from multiprocessing.connection import wait
@@ -22,7 +26,7 @@ from typing import Any
 
 from spancredit.errors import ConfigError, DataError
 from spancredit.tasks.chat import Completion, said
-from spancredit.tasks.numbers import read_number
+from spancredit.tasks.numbers import BOX, boxes, final_number, last_line, read_number
 
 SECONDS = 5.0  # for a completion, on the wall
 START_SECONDS = 60.0
@@ -67,12 +71,27 @@ def require() -> None:
 
 
 def answering_part(text: str) -> str:
-    """The line after the last `####` if no box follows it, else the end of the text.
+    """The line after the last `####`, unless a box follows it, or it has no digit beside a box; else the text's end.
 
     math-verify looks for answers anywhere, and takes an intermediate `$5 + 13 = 18$` for one.
     """
     _, marker, rest = text.rpartition("####")
-    return rest.partition("\n")[0] if marker and "\\boxed" not in rest else text[-LONGEST:]
+    line = last_line(text)
+    heading = "\\boxed" in text and not any(map(str.isdigit, line))
+    return line if marker and "\\boxed" not in rest and not heading else text[-LONGEST:]
+
+
+def read(text: str) -> Hashable | None:
+    """What a completion gives as its answer: a number, else what stands in its boxes or on the line; None without.
+
+    Nothing is evaluated: `36/2` and `18` are two answers.
+    """
+    if (number := final_number(text)) is not None:
+        return number
+    part = answering_part(text)
+    marked = [part] if "####" in text else []
+    given = [one for one in boxes(part) if not BOX.fullmatch(one)] if "\\boxed" in part else marked
+    return ", ".join(dict.fromkeys(map(_normal, given))) or None
 
 
 class Verifier:
@@ -125,9 +144,12 @@ class Verifier:
 
 
 def _gold(text: str) -> str:
-    part = text.rpartition("####")[2].strip()
-    number = read_number(part)
-    return part if number is None else str(number)
+    return _normal(text.rpartition("####")[2])
+
+
+def _normal(answer: str) -> str:
+    number = read_number(answer)
+    return " ".join(answer.split()) if number is None else str(number)
 
 
 @cache

@@ -1,8 +1,9 @@
 """The strict check of a numeric answer: one number, read exactly, or none. Nothing is ever calculated.
 
 The answer stands after the last `####`, to the end of its line, or in `\\boxed{...}`; boxes may repeat each other, but
-two answers that differ are none. Beside a box, a `####` line without a number is a heading. A worded answer ("the
-answer is 18") is not read: it is not the form that was asked for, and where it ends is a guess.
+two answers that differ are none. Beside a box, a `####` line without a number is a heading. Hashes that close the line
+are left out, and so are marks that open before it (`**#### 18**`). A worded answer ("the answer is 18") is not read: it
+is not the form that was asked for, and where it ends is a guess.
 """
 
 import re
@@ -19,6 +20,9 @@ FULL_WIDTH = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
 PLAIN = {**FULL_WIDTH, ord("\N{MINUS SIGN}"): "-", ord("\N{IDEOGRAPHIC FULL STOP}"): ".", ord("’"): "'"}
 LATEX = (
     (re.compile(r"\\(?:text|textbf|mathbf|mathrm|mbox)\s*\{([^{}]*)\}"), r" \1"),
+    (re.compile(r"\^?(?:\{\\(?:circ|degree)\}|\\(?:circ|degree)(?![a-z]))"), "°"),
+    (re.compile(r"°\s(?=[CF]\b)"), "°"),
+    (re.compile(r"\\\(([^()]*)\\\)"), r"$\1$"),
     (re.compile(r"\{,\}|,\\!"), ","),
     (re.compile(r"\\,"), "\N{THIN SPACE}"),
     (re.compile(r"\\[ ;:]"), " "),
@@ -27,14 +31,14 @@ LATEX = (
 )
 WRAPPERS = (
     *(("**", "**"), ("*", "*"), ("__", "__"), ("_", "_"), ("`", "`"), ('"', '"')),
-    *(("{", "}"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]")),
+    *(("{", "}"), ("$", "$"), ("\\[", "\\]")),
 )
 FULL_STOP = re.compile(r"(?<!\.)\.$")
 
-CURRENCY = r"\\?[$€£¥₹]\s?"
+CURRENCY = r"\\?[$€£¥₹¢]\s?"
 GROUPS = "|".join(rf"[1-9]\d{{0,2}}(?:{separator}\d{{3}})+" for separator in (",", "[\u00a0\u2009\u202f]"))
 NUMBER = re.compile(
-    rf"""(?P<mark>\*\*|\*|__|_|`|)
+    rf"""(?P<mark>\*\*|\*|__|_|`|\$\$|\$|)
     (?P<sign>[-+]?(?:{CURRENCY})?|{CURRENCY}[-+])
     (?:(?:(?P<whole>\d+)\s+)?(?P<over>\d+)\s?/\s?(?P<under>\d+) | (?P<decimal>(?:{GROUPS}|\d+)(?:\.\d+)?|\.\d+))
     (?:\s?(?:\\?%|{CURRENCY}))?
@@ -45,15 +49,25 @@ SEPARATORS = re.compile(r"[,\s]")
 
 BETWEEN_WORDS = re.compile(r"[\s~/-]+(?:a\s+)?")
 WORD = re.compile(r"([A-Za-z][A-Za-z']*|°[CF]?)\.?(?:\^[23]|\^\{[23]\}|[²³])?")
-ATTACHED = re.compile(r"[km]?g|[ckm]m|ft|lbs?|oz|m?[lL]|h|hrs?|min|s|am|pm|mph|°[CF]?")  # 5m may be metres or millions
+ATTACHED = re.compile(r"[km]?g|[ckm]m|ft|lbs?|oz|m?[lL]|h|hrs?|min|s|[ap]m|[AP]M|mph|°[CF]?")  # 5m: metres, millions?
 SHORT = re.compile(rf"{ATTACHED.pattern}|m")
-SCALING = re.compile(
-    r"""(?:hundred|thousand|million|billion|trillion|dozen|gross|score|lakh|crore|bn|mn|mil|mille|tausend
+PLAINER = (
+    (re.compile(r"\b([ap])\.\s?m\b\.?", re.IGNORECASE), r"\1m"),
+    (re.compile(r"(?<=\s)(?![kmb]-)[a-z]-(?=[a-z]{2})", re.IGNORECASE), ""),  # T-shirts
+    (re.compile(r"\s\(([a-z][a-z ]*)\)", re.IGNORECASE), r" \1"),
+)
+ALTERING = re.compile(
+    r"""(?:hundred|thousand|[a-z]*illion)(?:th)?s?
+    |(?:thou|grand|dozen|gross|score|lakh|crore|myriad|mil|mille|mio|mrd|m?ln|mn|bil|bl?n|tril|tr?n|tausend
     |zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|(?:thir|four|fif|six|seven|eigh|nine)teen
-    |(?:twen|thir|for|fif|six|seven|eigh|nine)ty|half|halve|third|fourth|fifth|sixth|seventh|eighth|ninth|tenth
-    |twelfth|twentieth|hundredth|thousandth|and|or|not|plus|minus|times|point|squared|cubed)s?""",
+    |(?:twen|thir|for|fif|six|seven|eigh|nine)ty|half|halve|third|quarter|fourth|fifth|sixth|seventh|eighth|ninth|tenth
+    |eleventh|twelfth|[a-z]+teenth|[a-z]+tieth|st|nd|rd|th
+    |double|triple|treble|quadruple|(?:two|three|four|five|six|ten|hundred|thousand|mani)?fold|root|power|factorial|sqrt|pi|tau)s?
+    |(?:doubl|tripl|trebl|quadrupl|halv|squar|cub)ed|twice|thrice
+    |and|or|not|nor|[a-z]+n't|plus|minus|times|point|neg|negative|more|less|fewer|below|basis""",
     re.IGNORECASE | re.VERBOSE,
 )
+HASHES = re.compile(r"#{4,}(?P<line>(?:[^\n#]|#(?!###))*)(?:#+[ \t\r*_]*$)?", re.MULTILINE)
 BOX = re.compile(r"\\boxed\s*\{")
 BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 
@@ -74,22 +88,22 @@ def reward(completions: Sequence[Completion], answer: Sequence[Any], **_: Any) -
 
 def final_number(text: str) -> Fraction | None:
     """The number that a completion gives as its answer; None if there is none, or are several."""
-    _, marker, rest = text.rpartition("####")
-    line = read_number(rest.partition("\n")[0]) if marker else None
-    boxed = map(read_number, _boxes(text))
-    first = next(boxed, line)
+    line = read_number(last_line(text))
+    inside = map(read_number, boxes(text))
+    first = next(inside, line)
     if first is None or (line is not None and line != first):
         return None
-    return first if all(number == first for number in boxed) else None
+    return first if all(number == first for number in inside) else None
 
 
 def read_number(text: str) -> Fraction | None:
     """One number as people write it, exactly; None for anything else, and for more than `LONGEST` characters.
 
     Read are a sign, currency on either side, thousands in groups of three (by commas or non-breaking spaces), decimals,
-    `3/4`, `1 3/4` and `\\frac{3}{4}`, a percent sign (`50%` is 50: problems ask "what percent"), a unit in English
-    words, one full stop, and bold, code or maths marks around it; ASCII and full-width digits. Not read are divisions
-    left undone (`36/2`), scales (`18k`, `18 thousand`), ordinals, and anything that would have to be calculated.
+    `3/4`, `1 3/4` and `\\frac{3}{4}`, a percent sign (`50%` is 50: problems ask "what percent"), degrees, a unit in
+    English words, one full stop, and bold, code or maths marks around it; ASCII and full-width digits. Not read are
+    divisions left undone (`36/2`), scales (`18k`, `18 thousand`), ordinals, words that may change the value (`3
+    quarters`, though they be coins; `5 less`), and anything that would have to be calculated.
     """
     if len(text) > LONGEST:
         return None
@@ -98,6 +112,31 @@ def read_number(text: str) -> Fraction | None:
         return None
     size = _fraction(match) if match["over"] else Fraction(SEPARATORS.sub("", match["decimal"]))
     return -size if size is not None and "-" in match["sign"] else size
+
+
+def last_line(text: str) -> str:
+    """What stands after the last `####`; empty if there is none."""
+    *_, last = (None, *HASHES.finditer(text))
+    if last is None:
+        return ""
+    line = last["line"].strip().rstrip("#").rstrip()
+    mark = next((one for one in ("**", "__", "*", "_") if text.endswith(one, 0, last.start())), "")
+    return line.removeprefix(mark).removesuffix(mark) if mark and line.count(mark) % 2 else line
+
+
+def boxes(text: str) -> Iterator[str]:
+    """What stands in boxes, once each, but for empty ones; of a box that has no end, or is long, the mere marker."""
+    seen = {""}
+    for box in BOX.finditer(text):
+        depth, inside = 1, text[box.end() : box.end() + LONGEST + 1]
+        for brace in BRACE.finditer(inside):
+            depth += {"{": 1, "}": -1}.get(brace.group(), 0)
+            if not depth:
+                break
+        content = box.group() if depth else inside[: brace.start()].strip()
+        if content not in seen:
+            seen.add(content)
+            yield content
 
 
 def _plain(text: str) -> str:
@@ -128,6 +167,8 @@ def _is_unit(text: str) -> bool:
     """Whether words after a number say of what it is, and do not change how much."""
     if not text:
         return True
+    for pattern, plainer in PLAINER:
+        text = pattern.sub(plainer, text)
     _, *words = BETWEEN_WORDS.split(" " + text)
     names = [match[1] if (match := WORD.fullmatch(word)) else "" for word in words]
     attached = text.startswith(names[0])
@@ -135,22 +176,7 @@ def _is_unit(text: str) -> bool:
 
 
 def _names_a_unit(word: str) -> bool:
-    return SHORT.fullmatch(word) is not None or (len(word) > 1 and not SCALING.fullmatch(word))
-
-
-def _boxes(text: str) -> Iterator[str]:
-    """What stands in boxes, once each, but for empty ones; of a box that has no end, or is long, the mere marker."""
-    seen = {""}
-    for box in BOX.finditer(text):
-        depth, inside = 1, text[box.end() : box.end() + LONGEST + 1]
-        for brace in BRACE.finditer(inside):
-            depth += {"{": 1, "}": -1}.get(brace.group(), 0)
-            if not depth:
-                break
-        content = box.group() if depth else inside[: brace.start()].strip()
-        if content not in seen:
-            seen.add(content)
-            yield content
+    return SHORT.fullmatch(word) is not None or (len(word) > 1 and not ALTERING.fullmatch(word))
 
 
 def _gold(answer: Any, index: int) -> Fraction:

@@ -93,7 +93,7 @@ def load_task(settings: TaskSettings, seed: int, tokenizer: PreTrainedTokenizerB
     problems = partial(_asked, settings, split_of)
     if embedded:
         return Task(problems, wordproblems.reward, lambda text: wordproblems.final_answer(text) or None, prompting)
-    return Task(problems, _check(settings), numbers.final_number, prompting)
+    return Task(problems, *_check(settings), prompting)
 
 
 def _is_chat(settings: TaskSettings, tokenizer: PreTrainedTokenizerBase) -> bool:
@@ -131,10 +131,11 @@ def _gsm8k(settings: TaskSettings, _: int, split: str) -> Sequence[Problem]:
     return gsm8k.load(split, own or settings.dataset)
 
 
-def _check(settings: TaskSettings) -> Callable[..., list[float]]:
+def _check(settings: TaskSettings) -> tuple[Callable[..., list[float]], Callable[[str], Hashable | None]]:
+    """What judges a completion, and what reads its answer."""
     if settings.answer_check == "strict":
-        return numbers.reward
+        return numbers.reward, numbers.final_number
     from spancredit.tasks import math_verify
 
     math_verify.require()
-    return math_verify.reward
+    return math_verify.reward, math_verify.read

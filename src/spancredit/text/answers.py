@@ -2,16 +2,21 @@
 
 The answer is the value itself: a number with its sign, separators and decimals but without currency, unit or
 percent sign; or, between delimiters, whatever stands there. Markers, end-of-sequence and padding are never part of it.
-The last marker that has a value counts; a worded one ("the final answer is") only where no explicit one does.
+The last marker that has a value counts; a worded one ("the final answer is") only where no explicit one does. Where
+the last explicit markers all carry one value, as in `\\boxed{18}` and then `#### 18`, the reasoning ends at the first.
 """
 
 import re
 from dataclasses import dataclass
+from itertools import takewhile
 
 
 @dataclass(frozen=True)
 class AnswerMatch:
-    """Character ranges: the reasoning is `text[:reasoning_end]`, the answer is `text[start:end]`."""
+    """Character ranges: the reasoning is `text[:reasoning_end]`, the answer is `text[start:end]`.
+
+    What stands between them, the marker or the answer given before, is neither.
+    """
 
     reasoning_end: int
     start: int
@@ -19,7 +24,7 @@ class AnswerMatch:
 
 
 LONGEST_MARKER = 40  # characters; what a pattern matches further before its group is reasoning
-CURRENCY = "$€£¥₹"
+CURRENCY = "$€£¥₹¢"
 NUMBER = (
     rf"(?:[-+\u2212](?:\\?[{CURRENCY}])?)?(?:\d{{1,3}}(?:,\d{{3}})+|\d+)?(?:\.\d+|(?<=\d))(?:\s?/\s?\d+)?(?!,?\d|\.\d)"
 )
@@ -27,8 +32,8 @@ LATEX_NUMBER = r"[-+\u2212]?\\[dt]?frac\{[^{}]{1,40}\}\{[^{}]{1,40}\}"
 BEFORE_VALUE = rf"(?:[\s*_`~\"'(\[]|\\?[{CURRENCY}]|\\[(\[]|\\text\{{[^{{}}]{{0,20}}\}}|[A-Za-z]\w{{0,2}}\s*=(?!=))*"
 LEADING_VALUE = re.compile(rf"{BEFORE_VALUE}({LATEX_NUMBER}|{NUMBER})")
 UNIT = re.compile(
-    r"(?!.*\\(?!text|mathrm|mbox|circ|degree)[a-z])"
-    rf"(?:[\s\\%°.,;:!?)\]*_{CURRENCY}][\s\\%°.,;:!?)\]*_^{{}}a-zA-Z²³{CURRENCY}]*)?"
+    r"(?!.*\\(?!text|mathrm|mbox|circ|degree)[a-z])(?:\^\{?\\circ\}?)?"
+    rf"(?:[\s\\%°.,;:!?)\]*_{CURRENCY}][\s\\%°.,;:!?()\]*_^{{}}a-zA-Z²³{CURRENCY}]*)?"
 )
 
 TAG = re.compile(r"<answer>((?:(?!<answer>).)*?)(?:</answer>|$)", re.DOTALL | re.IGNORECASE)
@@ -39,6 +44,7 @@ WORDED = re.compile(
 )
 LIST_ITEM = re.compile(r"[.)]\s+\S")
 CHOICE = re.compile(r"[\s*_]*(\(?[A-E]\)?)(?![\w'])")
+SPELLING = re.compile(r",|\.0+$")  # in which equal values may differ
 BOX_OR_BRACE = re.compile(r"\\boxed\s*\{|\\.|[{}]", re.DOTALL)
 
 
@@ -46,8 +52,21 @@ def locate_answer(text: str, pattern: str | None = None) -> AnswerMatch | None:
     """Find the answer in a completion's text; `pattern` replaces the known markers (see `CreditConfig`)."""
     if pattern is not None:
         return _by_pattern(text, pattern)
-    explicit = [*_tags(text), *_hashes(text), *_boxes(text)]
-    return max(explicit or _worded(text), key=lambda match: (match.start, match.reasoning_end), default=None)
+    boxes = _boxes(text)
+    explicit = sorted([*_tags(text), *_hashes(text, boxes), *boxes], key=_place, reverse=True)
+    if not explicit:
+        return max(_worded(text), key=_place, default=None)
+    last = explicit[0]
+    same = takewhile(lambda match: last.end <= match.end or _value(text, match) == _value(text, last), explicit)
+    return AnswerMatch(min(match.reasoning_end for match in same), last.start, last.end)
+
+
+def _place(match: AnswerMatch) -> tuple[int, int]:
+    return match.start, match.reasoning_end
+
+
+def _value(text: str, match: AnswerMatch) -> str:
+    return SPELLING.sub("", text[match.start : match.end])
 
 
 def _by_pattern(text: str, pattern: str) -> AnswerMatch | None:
@@ -65,15 +84,19 @@ def _tags(text: str) -> list[AnswerMatch]:
     return [found for m in TAG.finditer(text) if (found := _delimited(text, m.start(), *m.span(1)))]
 
 
-def _hashes(text: str) -> list[AnswerMatch]:
-    """A number with its unit after the hashes; anything else only on the last line, for elsewhere it is a heading."""
+def _hashes(text: str, boxes: list[AnswerMatch]) -> list[AnswerMatch]:
+    """A number with its unit after the hashes; anything else only on the last line if no box stands before it.
+
+    Elsewhere it is a heading.
+    """
     found, last = [], len(text.rstrip())
+    first_box = min((box.end for box in boxes), default=last)
     for m in HASHES.finditer(text):
         line = _delimited(text, m.start(), *m.span(1))
         value = LEADING_VALUE.match(text, *m.span(1))
         number = value is not None and line is not None and value.span(1) == (line.start, line.end)
         numbered = value is not None and LIST_ITEM.match(text, value.end(1), m.end())
-        if line is not None and not numbered and (number or m.end() >= last):
+        if line is not None and not numbered and (number or (m.end() >= last and m.start() < first_box)):
             found.append(line)
     return found
 
