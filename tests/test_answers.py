@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers_for_tests import EOS, PAD, TOKENIZERS, TOOL, encode
+from tokenizers_for_tests import EOS, PAD, TOKENIZERS, TOOL, decode, encode
 
 from spancredit.config import CreditConfig
 from spancredit.text.answers import locate_answer
@@ -65,7 +65,7 @@ FOUND = [
     ("So \\boxed{18}\n#### Check: 9*2 = 18", "So ", "18"),
     ("So \\boxed{}\n#### Paris", "So \\boxed{}\n", "Paris"),
     ("So it is \\(\\boxed{18}\\) dollars.\n#### 18", "So it is \\(", "18"),  # one answer, given twice
-    ("a \\boxed{1,800}, so <answer>$1800.00</answer>", "a ", "1800.00"),
+    ("a \\boxed{1,800}, so <answer>$1800.00</answer>", "a ", "1,800"),
     ("\\boxed{18} and \\boxed{9}\nb \\boxed{18}.\n#### 18", "\\boxed{18} and \\boxed{9}\nb ", "18"),
     ("a <answer>\\boxed{18}</answer>", "a ", "18"),
     ("a\n#### $\\boxed{18}$", "a\n", "18"),
@@ -167,12 +167,12 @@ def test_answer_tokens_hold_the_value_and_no_marker_eos_or_pad(name: str, marker
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)
-def test_an_answer_given_twice_ends_the_reasoning_where_it_is_first_given(name: str):
+def test_of_an_answer_given_twice_the_first_counts_since_the_other_copies_it(name: str):
     ids = encode(name, "Add 😀 them. 9 * 2 = 18.\nSo \\boxed{18} eggs, say I.\n#### 18")
     spans, answer = locate_reasoning(0, Rollout([1], ids), TOKENIZERS[name](), CreditConfig())
     assert answer is not None
     assert answer.text.strip() == "18"
-    assert answer.end == len(ids)
+    assert decode(name, ids[answer.end :]).endswith("#### 18")
     assert "".join(span.text for span in spans).strip() == "Add 😀 them. 9 * 2 = 18.\nSo"
     assert [span.start for span in spans] == [0, *(span.end for span in spans)][:-1]
 

@@ -3,7 +3,8 @@
 The answer is the value itself: a number with its sign, separators and decimals but without currency, unit or
 percent sign; or, between delimiters, whatever stands there. Markers, end-of-sequence and padding are never part of it.
 The last marker that has a value counts; a worded one ("the final answer is") only where no explicit one does. Where
-the last explicit markers all carry one value, as in `\\boxed{18}` and then `#### 18`, the reasoning ends at the first.
+the last explicit markers all carry one value, as in `\\boxed{18}` and then `#### 18`, the first of them is the answer:
+what stands after it copies it, whatever the reasoning was.
 """
 
 import re
@@ -15,7 +16,7 @@ from itertools import takewhile
 class AnswerMatch:
     """Character ranges: the reasoning is `text[:reasoning_end]`, the answer is `text[start:end]`.
 
-    What stands between them, the marker or the answer given before, is neither.
+    What stands between them, the marker, is neither.
     """
 
     reasoning_end: int
@@ -57,8 +58,9 @@ def locate_answer(text: str, pattern: str | None = None) -> AnswerMatch | None:
     if not explicit:
         return max(_worded(text), key=_place, default=None)
     last = explicit[0]
-    same = takewhile(lambda match: last.end <= match.end or _value(text, match) == _value(text, last), explicit)
-    return AnswerMatch(min(match.reasoning_end for match in same), last.start, last.end)
+    same = list(takewhile(lambda match: last.end <= match.end or _value(text, match) == _value(text, last), explicit))
+    first = next(match for match in reversed(same) if _value(text, match) == _value(text, last))
+    return AnswerMatch(min(match.reasoning_end for match in same), first.start, first.end)
 
 
 def _place(match: AnswerMatch) -> tuple[int, int]:
