@@ -56,7 +56,7 @@ def headline(comparison: Comparison) -> Group:
     table = Table(
         box=None,
         pad_edge=False,
-        padding=(0, 2, 0, 0),
+        padding=(0, 1, 0, 0),
         title=f"Held-out accuracy, {comparison.measure}, {comparison.name}",
         title_justify="left",
     )
