@@ -225,7 +225,7 @@ def test_gsm8k_is_asked_from_a_file_and_a_chat_from_a_model_with_a_template(tmp_
         (["--task", "gsm"], "unknown task 'gsm'"),
         (["--split", "test"], "unknown split 'test'"),
         (["--problems", "0"], "problems is 0; expected at least 1"),
-        (["--task", "gsm8k", "--dataset", "./none.jsonl"], "does not exist; expected JSONL"),
+        (["--task", "gsm8k", "--dataset", "./none.jsonl"], "does not exist; expected a folder"),
         (["--task", "gsm8k", "--dataset", "a.jsonl", "--few_shot", "2"], "expected a folder with train.jsonl too"),
         (["--prompt_style", "chat"], "no chat template; expected 'plain'"),
         (["--dtype", "int3"], "dtype"),

@@ -94,6 +94,7 @@ def test_a_sampled_completion_is_judged_and_ends_before_the_next_question(datase
     assert record_of("--task", "gsm8k", "--dataset", dataset, "--problem", 0)["reward"] == 1.0
     said[:] = tokenizer(" 9-4=6 #### 6", add_special_tokens=False)["input_ids"]
     assert "The answer is wrong." in explain("--task", "gsm8k", "--dataset", dataset)
+    assert record_of("--task", "gsm8k", "--dataset", dataset, "--mode", "blame")["method"] == "blame"
 
 
 def test_without_a_task_it_is_the_first_held_out_word_problem():

@@ -116,7 +116,7 @@ def test_a_file_of_another_form_is_refused_with_the_line(tmp_path, rows, said):
 
 def test_a_missing_file_and_a_hub_that_cannot_be_reached_say_what_would_do(tmp_path, monkeypatch):
     for name in (str(tmp_path / "none.jsonl"), "./none", str(tmp_path)):
-        with pytest.raises(DataError, match="does not exist; expected JSONL lines"):
+        with pytest.raises(DataError, match="does not exist; expected a folder"):
             gsm8k.load("held_out", name)
 
     def unreachable(*_, **__):

@@ -131,4 +131,6 @@ def test_a_folder_that_is_neither_run_nor_study_is_refused(tmp_path):
         report(tmp_path, None)
     with pytest.raises(RunFolderError, match="folder that exists"):
         report(tmp_path, tmp_path / "none" / "page.html")
+    with pytest.raises(RunFolderError, match="none does not exist"):
+        report(tmp_path / "none", None)
     assert issubclass(RunFolderError, sc.SpanCreditError)

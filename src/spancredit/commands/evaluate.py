@@ -21,7 +21,9 @@ def evaluate(
         typer.Option(help="Of gsm8k: a JSONL file, a folder with train.jsonl and test.jsonl, or a name on the hub."),
     ] = None,
     split: Annotated[str, typer.Option(help="held_out (GSM8K's test split) or train.")] = "held_out",
-    difficulty: Annotated[str | None, typer.Option(help="Of wordproblems: easy, medium, hard, long or noisy.")] = None,
+    difficulty: Annotated[
+        str | None, typer.Option(help="Of wordproblems: easy, medium, hard, long, noisy or chatty.")
+    ] = None,
     problems: Annotated[
         int | None, typer.Option(help="The first so many. Default: 500 of wordproblems, all of gsm8k.")
     ] = None,

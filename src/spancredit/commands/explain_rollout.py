@@ -82,7 +82,7 @@ def explained(request: Request, progress: ExplainProgress) -> dict[str, Any]:
             completion = _sample(model, tokenizer, prompt, subject.stop, request)
         if subject.judge is not None:
             reward = subject.judge(tokenizer.decode(completion, skip_special_tokens=True))
-    rollout = Rollout(prompt, completion)
+    rollout = Rollout(prompt, completion, advantage=-1.0 if reward == 0 else None)  # as mode `blame` wants to know
     with progress.step("scoring", model, "forward"):
         credit = assign_credit(model, tokenizer, [rollout], request.config)[0]
     return make_record(rollout, credit, tokenizer, step=0, reward=reward)

@@ -17,6 +17,8 @@ def report(folder: Path, out: Path | None) -> Path:
     Raises:
         RunFolderError: if the folder holds neither a run nor a study, or the page has no folder to stand in.
     """
+    if not folder.is_dir():
+        raise RunFolderError(f"{folder} does not exist; expected the folder of a run or of a study.")
     path = out or folder / "report.html"
     if not path.parent.is_dir():
         raise RunFolderError(f"--out is {path}; expected a file in a folder that exists.")

@@ -56,7 +56,9 @@ def load(split: str, dataset: str | None = None) -> list[Problem]:
     if path.is_file():
         return read_jsonl(path)
     if path.suffix or name.startswith((".", "/", "~")):
-        raise DataError(f"the dataset's file {path} does not exist; expected JSONL lines with question and answer.")
+        raise DataError(
+            f"the dataset {path} does not exist; expected a folder with train.jsonl and test.jsonl, or a JSONL file."
+        )
     return _problems(_hub_rows(name, SPLITS[split]), f"{name}, {SPLITS[split]} split, row")
 
 
