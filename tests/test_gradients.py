@@ -165,7 +165,7 @@ def test_a_short_run_writes_its_tables_and_its_picture(tmp_path, monkeypatch, ca
     assert out.with_suffix(".svg").read_text().startswith("<?xml")
     assert "| uniform | " in capsys.readouterr().out
     monkeypatch.setattr(
-        "sys.argv", [*["gradients.py", "--variants", "--batches", "2", "--resamples", "0", "--out"], str(out)]
+        "sys.argv", [*["gradients.py", "--variants", "--batches", "4", "--resamples", "0", "--out"], str(out)]
     )
     script.main()
     variants = json.loads(out.read_text())["rules"]
