@@ -38,4 +38,5 @@ class ExplainProgress:
         finally:
             if hook is not None:
                 hook.remove()
+            self.bar.refresh()  # however short it was, it is shown once
             self.bar.update(line, visible=False)
