@@ -164,9 +164,8 @@ def test_a_short_run_writes_its_tables_and_its_picture(tmp_path, monkeypatch, ca
     assert sum(row["tokens"] for row in report["roles"].values()) == pytest.approx(1)
     assert out.with_suffix(".svg").read_text().startswith("<?xml")
     assert "| uniform | " in capsys.readouterr().out
-    monkeypatch.setattr(
-        "sys.argv", [*["gradients.py", "--variants", "--batches", "4", "--resamples", "0", "--out"], str(out)]
-    )
+    few = ["--batches", "4", "--resamples", "0", "--out", str(out)]
+    monkeypatch.setattr("sys.argv", ["gradients.py", "--variants", *few])
     script.main()
     variants = json.loads(out.read_text())["rules"]
     assert set(variants) >= {"uniform", "counterfactual", "min_weight 0", "steps of the group", "truth: calculations"}

@@ -81,6 +81,14 @@ def load_policy(name: str, *, trainable: bool = False, **init_arguments: Any) ->
     return model.eval(), tokenizer
 
 
+def ready(model: Any, tokenizer: PreTrainedTokenizerBase) -> Policy:
+    """A policy that no trainer places: on the accelerator if there is one, and with a pad token, as TRL gives it."""
+    model.to(torch.accelerator.current_accelerator() or "cpu")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return model, tokenizer
+
+
 def _located(name: str) -> str:
     source = resolve(name)
     file = source.endswith(".gguf")

@@ -65,14 +65,12 @@ def evaluate(
     """
     from dataclasses import asdict
 
-    import torch
-
     from spancredit.commands.quiet import quiet
     from spancredit.errors import ConfigError
     from spancredit.evaluation.folder import EvalFolder, checksum, fingerprint, prompts_checksum
     from spancredit.evaluation.result import summarise
     from spancredit.evaluation.run import Decoding, run
-    from spancredit.models import load_policy
+    from spancredit.models import load_policy, ready
     from spancredit.report.evalprogress import EvalProgress
     from spancredit.report.lock import locked
     from spancredit.tasks.settings import settings_of
@@ -93,14 +91,12 @@ def evaluate(
     )
     if problems is not None and problems < 1:
         raise ConfigError(f"--problems is {problems}; expected at least 1.")
-    policy, tokenizer = load_policy(model, dtype=dtype)
-    policy.to(torch.accelerator.current_accelerator() or "cpu")
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
+    policy, tokenizer = ready(*load_policy(model, dtype=dtype))
     loaded = load_task(settings, seed, tokenizer)
-    questions = loaded.questions(split, problems)
+    chosen = loaded.problems(split, problems)
+    questions = loaded.asking(chosen)
     asked = {"model": model, "dtype": dtype, "split": split, **asdict(settings), **asdict(decoding)}
-    asked |= {"problems": len(questions), "checksum": checksum(loaded.problems(split, problems))}
+    asked |= {"problems": len(questions), "checksum": checksum(chosen)}
     asked |= {"prompts": prompts_checksum(tokenizer, questions), "weights": fingerprint(policy)}
     default = EvalFolder.free(EVALS / f"{task}-{Path(model).name}", asked)
     folder = EvalFolder.create(output_dir or default, asked)

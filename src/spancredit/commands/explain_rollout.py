@@ -12,7 +12,7 @@ from spancredit.counterfactual.forward import eval_mode
 from spancredit.credit import assign_credit
 from spancredit.errors import ConfigError, RolloutError
 from spancredit.evaluation.generate import SAMPLING, nothing_preset
-from spancredit.models import load_policy, seeded
+from spancredit.models import load_policy, ready, seeded
 from spancredit.report.explainprogress import ExplainProgress
 from spancredit.report.records import make_record
 from spancredit.tasks.chat import render
@@ -67,10 +67,7 @@ def explained(request: Request, progress: ExplainProgress) -> dict[str, Any]:
         ConfigError: if there is no such problem, or a chat is asked for and the model has no template.
     """
     with progress.step(f"loading {request.model}"):
-        model, tokenizer = load_policy(request.model, dtype=request.dtype)
-        model.to(torch.accelerator.current_accelerator() or "cpu")
-        if tokenizer.pad_token_id is None:
-            tokenizer.pad_token = tokenizer.eos_token  # what TRL's trainers do for a tokenizer without one
+        model, tokenizer = ready(*load_policy(request.model, dtype=request.dtype))
     subject = _subject(request, tokenizer)
     prompt = _prompt_ids(tokenizer, subject.prompt)
     text = subject.gold if request.gold else request.completion

@@ -53,7 +53,10 @@ class Task:
     prompting: Prompting
 
     def questions(self, split: str, count: int | None = None) -> list[Question]:
-        return [Question(self.prompting.of(one), str(one.answer)) for one in self.problems(split, count)]
+        return self.asking(self.problems(split, count))
+
+    def asking(self, problems: Sequence[Problem]) -> list[Question]:
+        return [Question(self.prompting.of(one), str(one.answer)) for one in problems]
 
     def rows(self, split: str) -> list[dict[str, Any]]:
         """For TRL's trainers: `prompt`, and whatever else a problem has."""
