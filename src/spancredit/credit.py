@@ -1,24 +1,30 @@
-"""assign_credit: the whole pipeline on one screen.
+"""The whole pipeline on one screen, entered by the policy itself or by an engine that holds it.
 
 completion ids -> text -> spans -> counterfactuals -> answer log-probs -> drops -> token weights
 """
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from transformers import PreTrainedTokenizerBase
 
 from spancredit.config import CreditConfig
-from spancredit.counterfactual.budget import Budgeted, default_allowance, method_name, within_budget
+from spancredit.counterfactual.balance import shared_out
+from spancredit.counterfactual.budget import Budgeted
+from spancredit.counterfactual.engine import LogProbs, check_engine, measure_by_engine
 from spancredit.counterfactual.forward import eval_mode
-from spancredit.counterfactual.interventions import clean_row, replacement_ids
-from spancredit.counterfactual.measure import BLAME, PROXIES, Target, measure
-from spancredit.text.locate import FIND, Ranges, locate_reasoning
-from spancredit.types import Credit, Rollout, Span, SpanCredit
-from spancredit.validation import ModelFacts, check_own_ranges, check_replacement, check_rollout
+from spancredit.counterfactual.interventions import replacement_ids
+from spancredit.counterfactual.jobs import Job, measure_jobs, price
+from spancredit.counterfactual.measure import BLAME, PROXIES
+from spancredit.counterfactual.packable import why_not
+from spancredit.counterfactual.sharded import in_step
+from spancredit.plan import Answers, Plan, plan_rollouts
+from spancredit.text.locate import Ranges
+from spancredit.types import Credit, Rollout, SpanCredit
+from spancredit.validation import ModelFacts, check_replacement
 from spancredit.weighting import arrange, importances, mediated, permutation_seed, token_weights
 
 
@@ -29,8 +35,9 @@ def assign_credit(
     config: CreditConfig | None = None,
     *,
     spans: Sequence[Ranges] | None = None,
-    answers: Sequence[tuple[int, int] | Span | None] | None = None,
+    answers: Answers | None = None,
     allowance: float | None = None,
+    group: dist.ProcessGroup | None = None,
 ) -> list[Credit]:
     """Give every span of every completion the credit it causally earned (arXiv 2602.09331, Section 3).
 
@@ -43,112 +50,94 @@ def assign_credit(
         answers: Own answer for each rollout, a range of completion tokens or None; else it is looked for in the text.
         allowance: Tokens that scoring may send through the model under `config.budget`. The trainers derive it from
             the time that their steps take; None: as if a step were four forwards of the rollouts.
+        group: Ranks that hold the same policy, whole or in shards, and score together: each calls with rollouts of its
+            own (or none) and gets their credit; the work is shared out. Its backend can talk on the CPU (gloo).
 
     Returns:
         One `Credit` for each rollout, in the same order.
 
     Raises:
         RolloutError: if a rollout, span or answer cannot be what was meant (an id outside the vocabulary, an overlap).
-        ModelError: if the model or tokenizer lacks what the configuration needs.
+        ModelError: if the model or tokenizer lacks what the configuration needs, or is sharded and there is no group.
     """
     config = config or CreditConfig()
     facts = ModelFacts.of(model, tokenizer)
-    check_own_ranges(rollouts, spans, answers, has_tokenizer=tokenizer is not None)
-    measures = config.mode != "uniform"
-    replacement = replacement_ids(config.intervention, config.filler, tokenizer, facts.pad_token_id) if measures else []
+    replacement = _replacement(config, tokenizer, facts)
+    plans = plan_rollouts(rollouts, tokenizer, facts, config, spans, answers)
+
+    def measure(jobs: Sequence[Job]) -> list[Budgeted]:
+        with eval_mode(model), in_step(model, group):
+            return measure_jobs(model, jobs, config, replacement, allowance)
+
+    return _credits(rollouts, plans, config, measure, why_not(model) is None, group)
+
+
+def weights_for(
+    rollouts: Sequence[Rollout],
+    logprobs: LogProbs,
+    tokenizer: PreTrainedTokenizerBase | None = None,
+    config: CreditConfig | None = None,
+    *,
+    spans: Sequence[Ranges] | None = None,
+    answers: Answers | None = None,
+    group: dist.ProcessGroup | None = None,
+) -> list[Credit]:
+    """The same for a policy that an engine holds: whatever can say how likely the tokens of a sequence are.
+
+    Args:
+        rollouts: What to score.
+        logprobs: Given sequences of token ids, unpadded, it returns for each the log-probability in nats of each of its
+            tokens after those before, under the policy in eval mode at the sampling temperature; what it says of a
+            first token is not read. It is called at most once, with clean and counterfactual rows together.
+        tokenizer: As for `assign_credit`, which the other arguments follow, too.
+        config: How to score. `scorer` is `surprisal` or any that measures drops, which is all the same here.
+        group: Ranks whose engines work together. The work is shared out, and all of them call `logprobs` with the
+            same number of sequences, or none does.
+
+    Raises:
+        ConfigError: if the configuration needs more than log-probabilities: a horizon, a budget, the intervention
+            `attention`, or another proxy.
+        ModelError: if `logprobs` returns anything else than one number a token, or there is no pad token.
+        RolloutError: as `assign_credit`.
+    """
+    config = config or CreditConfig()
+    check_engine(config)
+    facts = ModelFacts.of(None, tokenizer)
+    replacement = _replacement(config, tokenizer, facts)
+    plans = plan_rollouts(rollouts, tokenizer, facts, config, spans, answers)
+
+    def measure(jobs: Sequence[Job]) -> list[Budgeted]:
+        return measure_by_engine(logprobs, jobs, config, replacement, group)
+
+    return _credits(rollouts, plans, config, measure, False, group)
+
+
+def _replacement(config: CreditConfig, tokenizer: PreTrainedTokenizerBase | None, facts: ModelFacts) -> list[int]:
+    """The ids that stand in a span's place; none if nothing is measured."""
+    if config.mode == "uniform":
+        return []
+    replacement = replacement_ids(config.intervention, config.filler, tokenizer, facts.pad_token_id)
     check_replacement(config.intervention, replacement, facts)
-    plans = []
-    for i, rollout in enumerate(rollouts):
-        check_rollout(i, rollout, facts)
-        reason = _reason_to_skip(rollout, config, facts)
-        own = FIND if spans is None else spans[i], FIND if answers is None else answers[i]
-        plans.append(Plan(reason=reason) if reason else _plan(i, rollout, tokenizer, config, *own))
-    scored = [(rollout, plan) for rollout, plan in zip(rollouts, plans, strict=True) if plan.target]
-    with eval_mode(model):
-        found = iter(_measure(model, scored, config, replacement, allowance))
+    return replacement
+
+
+def _credits(
+    rollouts: Sequence[Rollout],
+    plans: Sequence[Plan],
+    config: CreditConfig,
+    measure: Callable[[list[Job]], list[Budgeted]],
+    packs: bool,
+    group: dist.ProcessGroup | None,
+) -> list[Credit]:
+    jobs = [Job.of(rollout, plan.target, config) for rollout, plan in zip(rollouts, plans, strict=True) if plan.target]
+    found: list[Budgeted] = []
+    if config.mode != "uniform":
+        found = shared_out(measure, jobs, [price(job, config, packs) for job in jobs], group)
+    measured = iter(found)
     return [
-        _credit(rollout, plan, next(found) if plan.target else None, config)
+        _credit(rollout, plan, next(measured) if plan.target else None, config)
         for rollout, plan in zip(rollouts, plans, strict=True)
     ]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is measured of one rollout, or why nothing."""
-
-    reason: str | None = None
-    answer: Span | None = None
-    spans: tuple[Span, ...] = ()
-    target: Target | None = None
-
-
-def _measure(
-    model: Any,
-    scored: Sequence[tuple[Rollout, Plan]],
-    config: CreditConfig,
-    replacement: Sequence[int],
-    allowance: float | None,
-) -> list[Budgeted]:
-    if config.mode == "blame":
-        return _measure_both(model, scored, config, replacement, allowance)
-    targets = [plan.target for _, plan in scored if plan.target]
-    if config.budget is None:
-        method = config.scorer if config.scorer in PROXIES else method_name(config.horizon)
-        return [Budgeted(one, method) for one in measure(model, targets, config, replacement, config.horizon)]
-    if allowance is None:
-        tokens = sum(len(rollout.prompt_ids) + len(rollout.completion_ids) for rollout, _ in scored)
-        allowance = default_allowance(config.budget, tokens)
-    lots = [permutation_seed(config.seed, [*one.prompt_ids, *one.completion_ids]) for one, _ in scored]
-    return within_budget(model, targets, config, replacement, allowance, lots)
-
-
-def _measure_both(
-    model: Any,
-    scored: Sequence[tuple[Rollout, Plan]],
-    config: CreditConfig,
-    replacement: Sequence[int],
-    allowance: float | None,
-) -> list[Budgeted]:
-    """Drops tell what an answer was made of, surprisal where a completion of negative advantage went wrong."""
-
-    def blames(one: tuple[Rollout, Plan]) -> bool:
-        return (one[0].advantage or 0.0) < 0
-
-    praise = replace(config, mode="counterfactual")
-    blame = replace(praise, scorer="surprisal", horizon=None, budget=None, influence=False)
-    drops = iter(_measure(model, [one for one in scored if not blames(one)], praise, replacement, allowance))
-    surprisals = iter(_measure(model, [one for one in scored if blames(one)], blame, replacement, None))
-    return [replace(next(surprisals), method=BLAME) if blames(one) else next(drops) for one in scored]
-
-
-def _reason_to_skip(rollout: Rollout, config: CreditConfig, facts: ModelFacts) -> str | None:
-    """The first reason of `types.REASONS` that needs neither text nor model."""
-    size = len(rollout.prompt_ids) + len(rollout.completion_ids)
-    reasons = {
-        "uniform": config.mode == "uniform",
-        "empty_completion": not len(rollout.completion_ids),
-        "no_loss_token": rollout.loss_mask is not None and not any(rollout.loss_mask),
-        "zero_advantage": rollout.advantage == 0,
-        "all_padding": all(token == facts.pad_token_id for token in rollout.completion_ids),
-        "over_model_limit": facts.max_positions is not None and size > facts.max_positions,
-    }
-    return next((reason for reason, holds in reasons.items() if holds), None)
-
-
-def _plan(
-    i: int,
-    rollout: Rollout,
-    tokenizer: PreTrainedTokenizerBase | None,
-    config: CreditConfig,
-    own_spans: Ranges | str,
-    own_answer: tuple[int, int] | Span | str | None,
-) -> Plan:
-    found, answer = locate_reasoning(i, rollout, tokenizer, config, own_spans, own_answer)
-    if answer is None or not found:
-        return Plan(reason="no_span" if answer else "no_answer", answer=answer)
-    offset = len(rollout.prompt_ids)
-    ranges = tuple((offset + span.start, offset + span.end) for span in found)
-    return Plan(answer=answer, spans=tuple(found), target=Target(clean_row(rollout, answer), ranges))
 
 
 def _credit(rollout: Rollout, plan: Plan, bought: Budgeted | None, config: CreditConfig) -> Credit:

@@ -10,6 +10,7 @@ import torch
 from transformers import DynamicCache, PreTrainedModel
 
 from spancredit.counterfactual.interventions import Row
+from spancredit.counterfactual.lockstep import Kind, keep_step
 from spancredit.errors import ModelError
 
 
@@ -161,6 +162,7 @@ def _logits(model: Any, ids_BL: torch.Tensor, options: dict[str, Any]) -> torch.
     device = device_of(model)
     taken = {name: value for name, value in options.items() if accepts(model, name)}
     moved = {name: value.to(device) if isinstance(value, torch.Tensor) else value for name, value in taken.items()}
+    keep_step(Kind.FORWARD)
     logits: torch.Tensor = model(input_ids=ids_BL.to(device), **moved).logits
     return logits
 

@@ -67,22 +67,27 @@ def measure(
     """The drops of every target's spans, whatever that costs."""
     temperature, most = settings.temperature, settings.max_tokens_per_forward
     if settings.scorer in PROXIES:
-        rows = [_scoring_spans(target) for target in targets]
+        rows = [scoring_spans(target) for target in targets]
         found = score_proxy(model, settings.scorer, rows, replacement, temperature, most)
         return [Measured(logps[-1], logps[:-1], cost) for logps, cost in found]
-    jobs = []
-    for target in targets:
-        clean = _scoring_spans(target) if settings.needs_influence else target.clean
-        masked = [intervene(clean, span, settings.intervention, replacement, horizon) for span in target.spans]
-        jobs.append([clean, *masked])
-    return [_measured(scores) for scores in score_rows(model, jobs, settings.scorer, temperature, most)]
+    jobs = [rows_of(target, settings, replacement, horizon) for target in targets]
+    return [measured(scores) for scores in score_rows(model, jobs, settings.scorer, temperature, most)]
 
 
-def _scoring_spans(target: Target) -> Row:
+def rows_of(target: Target, settings: Settings, replacement: Sequence[int], horizon: int | None) -> list[Row]:
+    """The target's clean row, and one for the counterfactual of each of its spans."""
+    clean = scoring_spans(target) if settings.needs_influence else target.clean
+    masked = [intervene(clean, span, settings.intervention, replacement, horizon) for span in target.spans]
+    return [clean, *masked]
+
+
+def scoring_spans(target: Target) -> Row:
+    """The clean row that has its spans scored beside the answer."""
     return replace(target.clean, scored=(*target.spans, *target.clean.scored))
 
 
-def _measured(scores: Scores) -> Measured:
+def measured(scores: Scores) -> Measured:
+    """The drops of a target from the scores of its rows."""
     (clean, _), *masked = scores
     cost = sum((cost for _, cost in scores), Cost())
     drops_K = tuple(clean[-1] - logps[-1] for logps, _ in masked)

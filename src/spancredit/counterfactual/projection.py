@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from spancredit.counterfactual.forward import accepts, device_of, inner
+from spancredit.counterfactual.lockstep import Kind, keep_step
 from spancredit.errors import ModelError
 
 LOGITS = 2**26  # most logits at once: 256 MB of float32
@@ -41,6 +42,7 @@ def trunk_states(model: Any, inputs: dict[str, Any], rows_N: torch.Tensor, place
         return _with_states(output, output.last_hidden_state[:1, :0])
 
     trunk = trunk_of(model)
+    keep_step(Kind.FORWARD)
     hook = trunk.register_forward_hook(narrow)
     try:
         model(**inputs)
@@ -65,7 +67,8 @@ def logits_of(model: Any, states: Sequence[Any]) -> Iterator[Any]:
     no_token_10 = torch.zeros(1, 0, dtype=torch.long, device=device_of(model))
     states_1ND = torch.cat([output.last_hidden_state for output in states], dim=1)
     for chunk_1nD in states_1ND.split(chunk_size(model), dim=1):
-        with _answering(trunk_of(model), _bare(states[0], chunk_1nD)):
+        keep_step(Kind.HEAD)
+        with answering(trunk_of(model), _bare(states[0], chunk_1nD)):
             logits_1nV = model(input_ids=no_token_10, **options).logits
         yield logits_1nV[0]
 
@@ -82,7 +85,7 @@ def _with_states(output: Any, states_BND: torch.Tensor) -> Any:
 
 
 @contextmanager
-def _answering(trunk: Any, output: Any) -> Iterator[None]:
+def answering(trunk: Any, output: Any) -> Iterator[None]:
     """The trunk gives this output, whatever it is asked."""
     own = vars(trunk).get("forward")
     trunk.forward = lambda *_, **__: output

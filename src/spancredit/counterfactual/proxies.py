@@ -14,7 +14,9 @@ from transformers import PreTrainedModel
 
 from spancredit.counterfactual.forward import accepts, device_of, inner, share_forwards, token_logps
 from spancredit.counterfactual.interventions import Row, intervene
+from spancredit.counterfactual.lockstep import Kind, keep_step
 from spancredit.counterfactual.projection import LOGITS, selected_logits, trunk_of
+from spancredit.counterfactual.sharded import is_sharded
 from spancredit.errors import ModelError
 from spancredit.types import Cost
 
@@ -81,7 +83,8 @@ def _attention(model: Any, rows: Sequence[Row], replacement: Sequence[int], temp
     outputs: list[Any] = []
     with _eager_attention(model), model.register_forward_hook(lambda *given: outputs.append(given[-1])):
         logps_BL, _ = _forward(model, _answers(rows), temperature, output_attentions=True)
-    layers = [layer for layer in getattr(outputs[0], "attentions", None) or () if layer is not None]
+    given = [layer for output in outputs for layer in getattr(output, "attentions", None) or ()]
+    layers = [layer for layer in given if layer is not None]
     if not layers:
         raise _no_attentions(model)
     shares_BL = torch.zeros_like(logps_BL)
@@ -98,6 +101,8 @@ def _gradient(model: Any, rows: Sequence[Row], replacement: Sequence[int], tempe
     """
     if not hasattr(model, "get_input_embeddings"):
         raise ModelError(f"proxy 'gradient' needs a model with get_input_embeddings; {type(model).__name__} has none.")
+    if is_sharded(model):
+        raise ModelError("proxy 'gradient' needs a backward over whole weights; the policy's are sharded.")
     embed, trunk = model.get_input_embeddings(), trunk_of(model)
     embeddings: list[torch.Tensor] = []
     tops: list[torch.Tensor] = []
@@ -168,6 +173,7 @@ def _logits(model: Any, inputs: dict[str, Any], rows_N: torch.Tensor, places_N: 
     if trunk_of(model) is not None:
         yield from selected_logits(model, inputs, rows_N, places_N)
     else:
+        keep_step(Kind.FORWARD)
         logits_NV = model(**inputs).logits[rows_N, places_N]
         yield from logits_NV.split(max(1, LOGITS // logits_NV.shape[-1]))
 

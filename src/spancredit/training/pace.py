@@ -14,7 +14,7 @@ class Pace:
         self._per_token: deque[float] = deque(maxlen=RECENT)  # seconds of scoring
         self._ended: float | None = None
 
-    def scored(self, started: float, ended: float, tokens: int) -> None:
+    def scored(self, started: float, ended: float, tokens: float) -> None:
         """Note a scoring: when it started and ended (seconds, one clock) and what it sent through the model."""
         if self._ended is not None:
             self._rest.append(started - self._ended)

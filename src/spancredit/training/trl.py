@@ -4,9 +4,11 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import mean
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from accelerate.utils import gather_object
 from transformers import ProcessorMixin, TrainerCallback
 from transformers.integrations import is_deepspeed_zero3_enabled
@@ -46,7 +48,7 @@ class CreditGRPOTrainer(ResamplingTrainer):
 
     Raises:
         TrainerError: at start, if `args` is no `CreditGRPOConfig`, a setting cannot carry per-token
-            advantages, or the policy is sharded or reads images.
+            advantages, or the policy reads images or is sharded in a way that it cannot be scored in.
     """
 
     def __init__(
@@ -63,11 +65,13 @@ class CreditGRPOTrainer(ResamplingTrainer):
         super().__init__(model, reward_funcs, args or CreditGRPOConfig(), *positional, **named)
         if isinstance(self.processing_class, ProcessorMixin) and self.args.per_token:
             raise TrainerError("the policy reads images; expected a text-only policy, since spans are scored from ids.")
-        if self.args.credit.mode != "uniform" and (self.is_fsdp_enabled or is_deepspeed_zero3_enabled()):
-            raise TrainerError("the policy is sharded (FSDP or ZeRO-3); expected whole weights on every rank, for now.")
+        if self.args.credit.mode != "uniform":
+            self._check_sharding()
         if self.args.step_advantages == "resampled" and self.accelerator.num_processes > 1:
             raise TrainerError("step_advantages='resampled' runs in one process; expected 'group' with several.")
         self._on_credit = on_credit
+        several = self.accelerator.num_processes > 1
+        self._group = dist.new_group(backend="gloo") if several else None  # ranks that score together
         self._seconds = dict.fromkeys(PHASES, 0.0)  # since the last optimizer step
         self._pace = Pace()
         self.add_callback(_Phases(self))
@@ -85,19 +89,33 @@ class CreditGRPOTrainer(ResamplingTrainer):
             return output
         config = self.args.credit
         rollouts = _rollouts(output)
-        allowance = self._pace.allowance(config.budget) if config.budget else None
+        allowance = self._allowance(config.budget) if config.budget else None
         started = time.perf_counter()
         with self.accelerator.autocast():
-            credits = assign_credit(self.model, self._tokenizer, rollouts, config, allowance=allowance)
+            credits = assign_credit(
+                self.model, self._tokenizer, rollouts, config, allowance=allowance, group=self._group
+            )
         scored = time.perf_counter()
         self._seconds["credit"] += scored - started
-        self._pace.scored(started, scored, sum(credit.cost.tokens for credit in credits))
+        tokens = gather_object([sum(credit.cost.tokens for credit in credits)])  # the ranks share out the work
+        self._pace.scored(started, scored, mean(tokens))
         if self.args.per_token:
             weights_BT = _pad([credit.token_weights for credit in credits], output)
             output = {**output, "advantages": self._own_advantages(inputs, rollouts, output) * weights_BT}
         self._seconds["step_advantages"] += time.perf_counter() - scored
         self._report(rollouts, credits, output)
         return output
+
+    def _check_sharding(self) -> None:
+        if self.is_fsdp_enabled and self.accelerator.state.fsdp_plugin.fsdp_version != 2:
+            raise TrainerError("the policy is sharded by FSDP's first version; expected fsdp_version: 2.")
+        if self.args.credit.scorer == "gradient" and (self.is_fsdp_enabled or is_deepspeed_zero3_enabled()):
+            raise TrainerError("credit_scorer is 'gradient', whose backward needs whole weights on every rank.")
+
+    def _allowance(self, budget: float) -> float | None:
+        """Tokens that scoring may take on each rank: the mean over ranks, None before all have timed a round."""
+        found = gather_object([self._pace.allowance(budget)])
+        return None if None in found else mean(found)
 
     def _own_advantages(
         self, inputs: list[dict[str, Any]], rollouts: list[Rollout], output: dict[str, Any]

@@ -1,0 +1,66 @@
+"""Jobs: what is measured of one rollout, whoever measures it, and by which method."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from spancredit.config import CreditConfig
+from spancredit.counterfactual.budget import Budgeted, default_allowance, method_name, within_budget
+from spancredit.counterfactual.measure import BLAME, PROXIES, Target, measure
+from spancredit.counterfactual.prices import price_alone
+from spancredit.types import Rollout
+from spancredit.weighting import permutation_seed
+
+
+@dataclass(frozen=True)
+class Job:
+    """One rollout's target, and what decides how it is measured.
+
+    Args:
+        tokens: Of the rollout, prompt and completion.
+        blamed: Whether surprisal is measured in the place of drops: where mode `blame` finds a negative advantage.
+        lot: A number of the rollout's own, by which a budget draws.
+    """
+
+    target: Target
+    tokens: int
+    blamed: bool
+    lot: int
+
+    @classmethod
+    def of(cls, rollout: Rollout, target: Target, config: CreditConfig) -> "Job":
+        ids = [*rollout.prompt_ids, *rollout.completion_ids]
+        blamed = config.mode == BLAME and (rollout.advantage or 0.0) < 0
+        return cls(target, len(ids), blamed, permutation_seed(config.seed, ids))
+
+
+def price(job: Job, config: CreditConfig, packs: bool) -> int:
+    """Tokens that the job takes by itself, exactly measured."""
+    settings = _blaming(config) if job.blamed else config
+    return price_alone(job.target, settings, config.horizon, packs)
+
+
+def measure_jobs(
+    model: Any, jobs: Sequence[Job], config: CreditConfig, replacement: Sequence[int], allowance: float | None
+) -> list[Budgeted]:
+    """Drops tell what an answer was made of, surprisal where a completion of negative advantage went wrong."""
+    drops = iter(_measure(model, [job for job in jobs if not job.blamed], config, replacement, allowance))
+    blamed = [job for job in jobs if job.blamed]
+    surprisals = iter(_measure(model, blamed, _blaming(config), replacement, None) if blamed else ())
+    return [replace(next(surprisals), method=BLAME) if job.blamed else next(drops) for job in jobs]
+
+
+def _blaming(config: CreditConfig) -> CreditConfig:
+    return replace(config, mode="counterfactual", scorer="surprisal", horizon=None, budget=None, influence=False)
+
+
+def _measure(
+    model: Any, jobs: Sequence[Job], config: CreditConfig, replacement: Sequence[int], allowance: float | None
+) -> list[Budgeted]:
+    targets = [job.target for job in jobs]
+    if config.budget is None:
+        method = config.scorer if config.scorer in PROXIES else method_name(config.horizon)
+        return [Budgeted(one, method) for one in measure(model, targets, config, replacement, config.horizon)]
+    if allowance is None:
+        allowance = default_allowance(config.budget, sum(job.tokens for job in jobs))
+    return within_budget(model, targets, config, replacement, allowance, [job.lot for job in jobs])
