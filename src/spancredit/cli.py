@@ -1,4 +1,4 @@
-"""The command line: `spancredit train | eval | compare | explain | study | report | bench`."""
+"""The command line: `spancredit train | eval | compare | explain | study | report | bench | doctor`."""
 
 import json
 import signal
@@ -12,6 +12,7 @@ from rich.text import Text
 
 from spancredit import __version__
 from spancredit.commands.bench import app as bench
+from spancredit.commands.doctor import doctor
 from spancredit.commands.evaluate import compare, evaluate
 from spancredit.commands.explain import explain
 from spancredit.errors import SpanCreditError
@@ -25,6 +26,7 @@ app.add_typer(bench, name="bench")
 app.command("eval")(evaluate)
 app.command()(compare)
 app.command()(explain)
+app.command()(doctor)
 PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 

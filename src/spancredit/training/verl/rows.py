@@ -8,9 +8,8 @@ import torch
 from tensordict import TensorDict
 from verl.utils import tensordict_utils as tu
 
+from spancredit.training.verl.settings import FIELDS
 from spancredit.types import Rollout
-
-FIELDS = ["prompts", "responses", "response_mask", "advantages"]  # that a worker reads of the batch
 
 
 def rollouts_of(data: TensorDict) -> list[Rollout]:

@@ -16,6 +16,8 @@ VERLS = {
     "max_tokens_per_forward": "actor_rollout_ref.rollout.log_prob_micro_batch_size_per_gpu or its dynamic counterpart",
 }
 SETTINGS = tuple(field.name for field in fields(CreditConfig) if field.name not in VERLS)
+FIELDS = ["prompts", "responses", "response_mask", "advantages"]  # that a worker reads of verl's batch
+WEIGHTS, TALLY, SENT = "credit_weights", "credit_tally", "credit_settings"  # what it writes, and the settings it gets
 Tree = Mapping[str, Any]
 
 

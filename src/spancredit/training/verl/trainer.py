@@ -15,11 +15,12 @@ from verl.utils.debug import marked_timer
 
 from spancredit.errors import TrainerError
 from spancredit.training.metrics import merge
-from spancredit.training.verl.rows import FIELDS
-from spancredit.training.verl.settings import MODE, credit_config, obstacles
-from spancredit.training.verl.worker import SETTINGS, TALLY, WEIGHTS, CreditWorker
+from spancredit.training.verl.settings import FIELDS, MODE, SENT, TALLY, WEIGHTS, credit_config, obstacles
 
 ACTORS = (Role.Actor, Role.ActorRollout, Role.ActorRolloutRef)
+for hook in ("_init_resource_pool_mgr", "_compute_advantage"):
+    if not hasattr(PPOTrainerSync, hook):  # an override that nothing calls would train without credit
+        raise ImportError(f"this verl's PPOTrainerSync has no {hook}; spancredit needs verl 0.9.")
 
 
 @register_trainer(MODE)
@@ -50,6 +51,8 @@ class CreditPPOTrainer(PPOTrainerSync):
             return
         if self.processor is not None:
             raise TrainerError("the policy reads images; expected a text-only policy, since spans are scored from ids.")
+        from spancredit.training.verl.worker import CreditWorker  # which may be what loads verl, and verl this module
+
         for role in set(ACTORS).intersection(self.role_worker_mapping):
             self.role_worker_mapping[role] = ray.remote(CreditWorker)
 
@@ -68,7 +71,7 @@ class CreditPPOTrainer(PPOTrainerSync):
                 tags=batch.tags,
                 partition_id=batch.partition_id,
                 fields=FIELDS,
-                extra_info={SETTINGS: asdict(self.credit)},
+                extra_info={SENT: asdict(self.credit)},
             )
         )
         where = {"keys": batch.keys, "partition_id": batch.partition_id}

@@ -12,8 +12,7 @@ from spancredit.config import CreditConfig
 from spancredit.credit import weights_for
 from spancredit.training.metrics import tally
 from spancredit.training.verl.rows import logprobs_by, rollouts_of
-
-WEIGHTS, TALLY, SETTINGS = "credit_weights", "credit_tally", "credit_settings"
+from spancredit.training.verl.settings import SENT, TALLY, WEIGHTS
 
 
 class CreditWorker(ActorRolloutRefWorker):
@@ -24,9 +23,9 @@ class CreditWorker(ActorRolloutRefWorker):
         """Token weights of this rank's rollouts, jagged float32 `(B, T)`, and what each adds to the metrics.
 
         Args:
-            data: The fields `rows.FIELDS`, and `CreditConfig`'s fields as non-tensor data `credit_settings`.
+            data: The fields `settings.FIELDS`, and `CreditConfig`'s fields as non-tensor data `credit_settings`.
         """
-        config = CreditConfig(**tu.get(data, SETTINGS))
+        config = CreditConfig(**tu.get(data, SENT))
         engine = self.actor.engine
         credits = weights_for(
             rollouts_of(data),
