@@ -1,9 +1,10 @@
-# `make demo` and `make test` each work alone on a fresh clone; the rest are shortcuts for daily work.
+# `make demo`, `make test` and `make test-verl` each work alone on a fresh clone; the rest are shortcuts for daily work.
 PYTHON ?= python3
 VENV := .venv
+VERL := .venv-verl
 BIN := $(VENV)/bin
 
-.PHONY: demo test unit lint clean
+.PHONY: demo test test-verl unit lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/spancredit train
@@ -13,6 +14,10 @@ test: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+# verl in an environment of its own: its pins are not ours, and it does not start where this TRL is installed.
+test-verl: $(VERL)/.installed
+	$(VERL)/bin/python -m pytest tests/with_verl
 
 # The tests that take seconds, not minutes.
 unit: $(VENV)/.installed-dev
@@ -34,5 +39,12 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev,peft,math]"
 	touch $@
 
+$(VERL)/.installed: pyproject.toml constraints-verl.txt
+	$(PYTHON) -m venv $(VERL)
+	$(VERL)/bin/pip install --quiet $$(grep ^torch== constraints-verl.txt)
+	$(VERL)/bin/pip install --quiet --constraint constraints-verl.txt --editable ".[verl]" pytest
+	$(VERL)/bin/pip uninstall --quiet --yes trl
+	touch $@
+
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VERL) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -111,8 +111,10 @@ def _adapter_config(source: str, revision: str | None) -> Path | None:
 def _from_gguf(source: str, hub: dict[str, Any], init_arguments: dict[str, Any]) -> Policy:
     if init_arguments.get("quantization_config") is not None:
         raise ModelError(f"{source!r} is a GGUF file, whose weights are dequantized; expected no other quantization.")
-    from transformers import GgufConfig  # not in every version that is supported
-
+    try:
+        from transformers import GgufConfig
+    except ImportError as error:
+        raise ModelError(f"{source!r} is a GGUF file, which needs transformers 5.20 or later.") from error
     folder, _, file = source.rpartition("/")
     where = {"pretrained_model_name_or_path": folder or ".", "gguf_file": file}
     own = {**init_arguments, "quantization_config": GgufConfig(dequantize=True)}

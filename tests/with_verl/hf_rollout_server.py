@@ -41,7 +41,9 @@ class Server:
         while len(ids) < self.longest and (not ids or ids[-1] != self.model.config.eos_token_id):
             out = self.model(fed, past_key_values=cache, use_cache=True)
             logps_V = torch.log_softmax(out.logits[0, -1].float() / (temperature or 1.0), dim=-1)
-            drawn = torch.multinomial(logps_V.exp(), 1, generator=self.generator) if temperature else logps_V.argmax()[None]
+            drawn = (
+                torch.multinomial(logps_V.exp(), 1, generator=self.generator) if temperature else logps_V.argmax()[None]
+            )
             ids.append(int(drawn))
             logps.append(float(logps_V[drawn]))
             fed, cache = drawn[None], out.past_key_values

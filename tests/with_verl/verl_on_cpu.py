@@ -120,7 +120,9 @@ def _register() -> None:
     import verl.workers.engine_workers as workers
 
     start = verl.utils.distributed.initialize_global_process_group_ray
-    workers.initialize_global_process_group_ray = lambda timeout_second=None, backend=None: start(timeout_second, "gloo")
+    workers.initialize_global_process_group_ray = lambda timeout_second=None, backend=None: start(
+        timeout_second, "gloo"
+    )
 
 
 _register()

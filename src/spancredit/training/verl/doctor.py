@@ -37,11 +37,27 @@ def examine(arguments: Sequence[str]) -> list[Finding]:
     except PackageNotFoundError:
         return [Finding(False, "verl is not installed; expected: pip install 'spancredit[verl]'.")]
     findings = [Finding(True, f"verl {found} is installed{'' if found == TESTED else f' (tested: {TESTED})'}.")]
-    for check in (_plugin, _mode):
+    for check in (_trl, _plugin, _mode):
         findings.append(check())
         if not findings[-1].ok:
             return findings
     return findings + (_configuration(arguments) if arguments else [])
+
+
+def _trl() -> Finding:
+    """verl looks for a class in any TRL that is installed, while it prepares the model."""
+    try:
+        found = version("trl")
+    except PackageNotFoundError:
+        return Finding(True, "trl is not installed, which verl does not need.")
+    for place in ("trl.experimental.ppo", "trl"):
+        if _failure(lambda place=place: importlib.import_module(place).AutoModelForCausalLMWithValueHead) is None:
+            return Finding(True, f"trl {found} is installed, and has the class that verl looks for.")
+    return Finding(
+        False,
+        f"trl {found} is installed, beside which verl cannot prepare a model: it imports a class that TRL has removed; "
+        "expected: pip uninstall trl.",
+    )
 
 
 def _plugin() -> Finding:

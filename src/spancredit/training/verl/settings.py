@@ -56,8 +56,8 @@ def obstacles(config: Tree) -> list[str]:
     found = {
         f"actor_rollout_ref.actor.policy_loss.loss_mode is {loss!r}, which takes the mean of a sequence's advantages, "
         "so weights of mean 1 cancel out; expected a loss of single tokens, such as 'vanilla'": loss == "geo_mean",
-        "algorithm.use_kl_in_reward is set, which makes the KL penalty a part of the advantages, and credit would weigh "
-        "it; expected actor_rollout_ref.actor.use_kl_loss": at(config, "algorithm.use_kl_in_reward", False),
+        "algorithm.use_kl_in_reward is set, which makes the KL penalty a part of the advantages, which credit would "
+        "weigh; expected actor_rollout_ref.actor.use_kl_loss": at(config, "algorithm.use_kl_in_reward", False),
         "distillation.enabled is set, whose loss is none of the policy's alone; expected no distillation": at(
             config, "distillation.enabled", False
         ),

@@ -1,0 +1,23 @@
+"""verl reads its platform from the environment when it is first imported."""
+
+import os
+
+import pytest
+from runs_of_verl import chat_policy
+
+for name, value in {
+    "VERL_PLATFORM": "cpu",
+    "VERL_USE_EXTERNAL_MODULES": "verl_on_cpu",
+    "RANK": "0",
+    "WORLD_SIZE": "1",
+    "LOCAL_RANK": "0",
+    "LOCAL_WORLD_SIZE": "1",
+    "MASTER_ADDR": "127.0.0.1",
+    "MASTER_PORT": "0",
+}.items():
+    os.environ.setdefault(name, value)
+
+
+@pytest.fixture(scope="session")
+def policy_folder(tmp_path_factory):
+    return chat_policy(tmp_path_factory.mktemp("policy"))
