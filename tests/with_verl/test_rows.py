@@ -89,7 +89,7 @@ def test_weights_by_the_engine_are_those_of_the_pipeline(actor, intervention, po
     model, tokenizer = load_policy(str(policy_folder), dtype="float32")
     prompt = "Question: Tom has 3 eggs. Then Tom buys 4. How many eggs are there in the end?\nSolution:"
     texts = (
-        " Moving on. Adding these gives 3 + 4 = 7 eggs.\n#### 7",
+        " Adding these gives 3 + 4 = 7 eggs.\n#### 7",
         " Okay. 3 * 4 = 12 eggs.\n#### 12",
         " Who knows.",
     )

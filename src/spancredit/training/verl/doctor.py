@@ -4,6 +4,7 @@ import importlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, entry_points, version
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ def _trl() -> Finding:
     except PackageNotFoundError:
         return Finding(True, "trl is not installed, which verl does not need.")
     for place in ("trl.experimental.ppo", "trl"):
-        if _failure(lambda place=place: importlib.import_module(place).AutoModelForCausalLMWithValueHead) is None:
+        if _failure(partial(_value_head, place)) is None:
             return Finding(True, f"trl {found} is installed, and has the class that verl looks for.")
     return Finding(
         False,
@@ -124,6 +125,10 @@ def composed(arguments: Sequence[str]) -> Mapping[str, Any]:
     except (HydraException, OmegaConfBaseException, YAMLError, OSError) as error:
         raise ConfigError(f"verl cannot read this configuration: {str(error).strip().splitlines()[0]}") from error
     return dict(plain)
+
+
+def _value_head(place: str) -> Any:
+    return importlib.import_module(place).AutoModelForCausalLMWithValueHead
 
 
 def _failure(call: Callable[[], Any]) -> Exception | None:
