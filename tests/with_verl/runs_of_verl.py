@@ -23,6 +23,17 @@ TIMEOUT = 420
 FP32 = "{param_dtype:fp32,reduce_dtype:fp32,buffer_dtype:fp32}"
 TEMPLATE = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
 PROMPTS, GROUP, TEMPERATURE = 4, 4, 1.2
+LONGEST = 96
+DAPO = (
+    "actor_rollout_ref.actor.clip_ratio_low=0.2",
+    "actor_rollout_ref.actor.clip_ratio_high=0.28",
+    "actor_rollout_ref.actor.loss_agg_mode=token-mean",
+    "algorithm.filter_groups.enable=True",
+    "algorithm.filter_groups.metric=acc",
+    "reward.reward_manager.name=dapo",
+    f"+reward.reward_kwargs.max_resp_len={LONGEST}",
+    "+reward.reward_kwargs.overlong_buffer_cfg={enable:True,len:32,penalty_factor:1.0,log:False}",
+)
 
 
 @dataclass(frozen=True)
@@ -53,7 +64,8 @@ def chat_policy(folder: Path) -> Path:
 
 def on_cpu() -> dict[str, str]:
     """The environment in which verl runs here."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "VERL_"))}
+    own = ("RAY_", "VERL_", "RANK", "WORLD_SIZE", "LOCAL_", "MASTER_")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     return inherited | {
         "PYTHONPATH": f"{HERE}{os.pathsep}{os.environ.get('PYTHONPATH', '')}".rstrip(os.pathsep),
         "VERL_PLATFORM": "cpu",
@@ -73,7 +85,7 @@ def run_verl(folder: Path, *own: str, steps: int = 2) -> Run:
         subprocess.TimeoutExpired: if it takes longer than `TIMEOUT` seconds. It is killed with all its children.
     """
     policy = chat_policy(folder / "policy")
-    rows = [_row(i, one) for i, one in enumerate(islice(problems("train", 0, "easy"), PROMPTS * steps))]
+    rows = [_row(i, one) for i, one in enumerate(islice(problems("train", 0, "easy"), 2 * PROMPTS * steps))]
     Dataset.from_list(rows).to_parquet(str(folder / "problems.parquet"))
     command = [sys.executable, "-m", "verl.trainer.main_ppo", *_settings(folder, policy, steps), *own]
     environment = on_cpu() | {
@@ -126,7 +138,7 @@ def _settings(folder: Path, policy: Path, steps: int) -> list[str]:
         f"data.val_files={folder}/problems.parquet",
         f"data.train_batch_size={PROMPTS}",
         "data.max_prompt_length=128",
-        "data.max_response_length=96",
+        f"data.max_response_length={LONGEST}",
         "data.dataloader_num_workers=0",
         f"actor_rollout_ref.model.path={policy}",
         "actor_rollout_ref.model.use_remove_padding=False",

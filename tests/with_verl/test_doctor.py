@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -88,3 +89,11 @@ def test_values_may_come_from_a_file(tmp_path):
     assert findings[-1].text == "the configuration is uniform: verl's own training, nothing is measured."
     assert "unknown setting" in doctor.examine([str(file), "+credit.mod=x"])[-1].text
     assert "cannot read" in doctor.examine([str(tmp_path / "none.yaml")])[-1].text
+
+
+def test_the_command_in_the_documentation_is_one_that_works():
+    text = (Path(__file__).parents[2] / "docs" / "verl.md").read_text()
+    command = text.partition("$ python -m verl.trainer.main_ppo ")[2].partition("```")[0]
+    arguments = command.replace("\\\n", " ").split()
+    assert len(arguments) > 20
+    assert wrong([vars(one) for one in doctor.examine(arguments)]) == []

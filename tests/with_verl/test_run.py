@@ -5,7 +5,7 @@ import torch
 
 pytest.importorskip("verl")
 
-from runs_of_verl import GROUP, PROMPTS, TEMPERATURE, run_verl
+from runs_of_verl import DAPO, GROUP, PROMPTS, TEMPERATURE, run_verl
 
 import spancredit as sc
 from spancredit.models import load_policy
@@ -17,7 +17,13 @@ STEPS = (1, 2)
 @pytest.fixture(scope="module")
 def credit_run(tmp_path_factory):
     return run_verl(
-        tmp_path_factory.mktemp("credit"), "trainer.v1.trainer_mode=spancredit", "+credit.mode=counterfactual"
+        tmp_path_factory.mktemp("credit"),
+        "trainer.v1.trainer_mode=spancredit",
+        "+credit.mode=counterfactual",
+        "actor_rollout_ref.model.use_remove_padding=True",
+        "actor_rollout_ref.actor.use_dynamic_bsz=True",
+        "actor_rollout_ref.actor.ppo_max_token_len_per_gpu=512",
+        *DAPO,
     )
 
 
