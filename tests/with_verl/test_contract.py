@@ -6,7 +6,7 @@ from importlib.metadata import entry_points, version
 import pytest
 import torch
 
-pytest.importorskip("verl")
+pytest.importorskip("verl", reason="verl is not installed: make test-verl")
 
 import transfer_queue as tq
 from omegaconf import OmegaConf

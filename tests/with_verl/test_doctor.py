@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("verl")
+pytest.importorskip("verl", reason="verl is not installed: make test-verl")
 
 from runs_of_verl import on_cpu
 

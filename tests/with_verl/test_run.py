@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-pytest.importorskip("verl")
+pytest.importorskip("verl", reason="verl is not installed: make test-verl")
 
 from runs_of_verl import DAPO, GROUP, PROMPTS, TEMPERATURE, run_verl
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-pytest.importorskip("verl")
+pytest.importorskip("verl", reason="verl is not installed: make test-verl")
 
 from omegaconf import OmegaConf
 from transfer_queue import KVBatchMeta
