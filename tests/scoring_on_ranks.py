@@ -55,6 +55,30 @@ def scored(model, rollouts, config, group=None):
     return sc.assign_credit(model, None, rollouts, config, spans=spans, answers=answers, group=group)
 
 
+def scored_by_engine(model, own, expected, label):
+    """`weights_for` over both ranks: as many sequences on each, in one call."""
+    calls = []
+
+    def logprobs(sequences):
+        calls.append(len(sequences))
+        with torch.no_grad():
+            return [token_logps(model, ids) for ids in sequences]
+
+    spans = [[(2 * k, 2 * k + 2) for k in range(SPANS)]] * len(own)
+    answers = [(2 * SPANS, 2 * SPANS + 2)] * len(own)
+    config = sc.CreditConfig(intervention="delete")
+    got = sc.weights_for(own, logprobs, None, config, spans=spans, answers=answers, group=dist.group.WORLD)
+    compare(label, expected[: len(own)], got, 1e-4)
+    everyone = [[], []]
+    dist.all_gather_object(everyone, calls)
+    assert everyone[0] == everyone[1] == [ROLLOUTS * (SPANS + 1) // 2], everyone
+
+
+def token_logps(model, ids):
+    logits_LV = model(input_ids=torch.tensor([ids])).logits[0].double().log_softmax(-1)
+    return [0.0, *(float(logits_LV[i, token]) for i, token in enumerate(ids[1:]))]
+
+
 def shard(model):
     for block in [m for m in model.modules() if isinstance(m, torch.nn.ModuleList)][:1]:
         for layer in block:
@@ -97,6 +121,8 @@ def main(dtype_name, families):
                 made: list[int] = [0, 0]
                 dist.all_gather_object(made, LOCKSTEPS[-1].made)
                 assert made[0] == made[1] >= (name != "budget"), (label, made)
+            if name == "deleted":
+                scored_by_engine(model, own, expected, f"{family} {dtype_name} engine rank {rank}")
     LOCKSTEPS.clear()
 
 
