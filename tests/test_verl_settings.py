@@ -13,7 +13,7 @@ import spancredit as sc
 from spancredit.cli import app
 from spancredit.errors import ConfigError, UnknownNameError
 from spancredit.training.verl import doctor
-from spancredit.training.verl.settings import VERLS, at, credit_config, obstacles, without_effect
+from spancredit.training.verl.settings import VERLS, at, credit_config, forgotten, obstacles, without_effect
 
 TREE = {
     "credit": {"mode": "counterfactual"},
@@ -122,6 +122,28 @@ def test_the_old_trainer_is_named_once():
     tree["trainer"]["v1"]["trainer_mode"] = "sync"
     (sentence,) = without_effect(tree)
     assert sentence.startswith("trainer.use_v1 is False")
+
+
+@pytest.mark.parametrize("launch", [("-m", "verl.trainer.main_ppo"), ("/site-packages/verl/trainer/main_ppo.py",)])
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (("+credit.mode=counterfactual",), "trainer_mode is 'sync', which trains without credit"),
+        (("++credit={mode: random}", "trainer.v1.trainer_mode=colocate_async"), "trainer_mode is 'colocate_async'"),
+        (("trainer.v1.trainer_mode=spancredit", "+credit.seed=1", "trainer.use_v1=False"), "use_v1 is False"),
+        (("trainer.v1.trainer_mode=spancredit", "+credit.seed=1"), None),
+        (("trainer.v1.trainer_mode='spancredit'", "+credit.seed=1", "data.x='a=b'"), None),
+        (("trainer.v1.trainer_mode=colocate_async", "data.credits=1"), None),
+        (("--config-name=mine", "+credit.seed=1"), None),
+    ],
+)
+def test_a_command_that_sets_credit_and_would_train_without_is_noticed(launch, overrides, says):
+    sentence = forgotten(["python", *launch, *overrides])
+    assert sentence is None if says is None else says in sentence
+
+
+def test_other_commands_are_nobodys_business():
+    assert forgotten(["python", "-m", "spancredit", "doctor", "--verl", "+credit.mode=counterfactual"]) is None
 
 
 def test_a_path_that_is_not_there_has_the_default():

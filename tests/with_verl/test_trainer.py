@@ -1,6 +1,8 @@
 """The driver's part without Ray: what is refused at start, who the workers are, and what is written back."""
 
 import re
+import subprocess
+import sys
 from dataclasses import asdict
 from types import SimpleNamespace
 
@@ -10,6 +12,7 @@ import torch
 pytest.importorskip("verl", reason="verl is not installed: make test-verl")
 
 from omegaconf import OmegaConf
+from runs_of_verl import on_cpu
 from transfer_queue import KVBatchMeta
 from verl.trainer.ppo.utils import Role
 from verl.trainer.ppo.v1 import PPOTrainerSync, get_trainer_cls
@@ -82,6 +85,14 @@ def test_the_actors_are_ours_where_something_is_measured_and_verls_where_not():
 def test_what_cannot_be_is_refused_before_anything_starts(override, error, says):
     with pytest.raises(error, match=re.escape(says)):
         plugin.CreditPPOTrainer(verl_config(CREDIT, override))
+
+
+@pytest.mark.parametrize("override", ["trainer.v1.trainer_mode=sync", "trainer.use_v1=False"])
+def test_verls_own_command_ends_at_once_where_it_would_forget_credit(override):
+    command = [sys.executable, "-m", "verl.trainer.main_ppo", CREDIT, override]
+    done = subprocess.run(command, env=on_cpu(), capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert f"spancredit: {override.partition('=')[0]} is" in done.stderr
 
 
 def test_a_policy_that_reads_images_is_refused():

@@ -1,6 +1,6 @@
 """What a verl configuration says about credit, and what in it would make credit wrong. Needs neither verl nor Ray."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -9,6 +9,7 @@ from spancredit.counterfactual.engine import check_engine
 from spancredit.errors import ConfigError, UnknownNameError
 
 MODE = "spancredit"  # of trainer.v1.trainer_mode
+COMMAND = "verl.trainer.main_ppo"
 KEY = "credit"  # in verl's configuration: +credit.mode=counterfactual
 TEMPERATURE = "actor_rollout_ref.rollout.temperature"
 VERLS = {
@@ -74,6 +75,26 @@ def without_effect(config: Tree) -> list[str]:
         "(the asynchronous modes have no credit yet)": v1 and mode != MODE,
     }
     return [f"{sentence}." for sentence, holds in found.items() if holds]
+
+
+def forgotten(command: Sequence[str]) -> str | None:
+    """Why a command line of verl's that sets credit would train without it; None if it would not, or sets none.
+
+    verl asks a plugin nothing about such a run, so this is the last place to notice. Settings that stand in a
+    configuration file of the user's own are not seen.
+
+    Args:
+        command: As in `sys.orig_argv`: the interpreter, `-m verl.trainer.main_ppo`, and overrides.
+    """
+    verls = any(one == COMMAND or one.endswith(f"{COMMAND.replace('.', '/')}.py") for one in command)
+    if not verls or any(one.startswith(("--config", "-cn", "-cp", "-cd")) for one in command):
+        return None
+    overrides = dict(one.lstrip("+").split("=", 1) for one in command if "=" in one and not one.startswith("-"))
+    if not any(name.split(".")[0] == KEY for name in overrides):
+        return None
+    v1 = overrides.get("trainer.use_v1", "true").lower() not in ("false", "off", "no", "0")
+    mode = overrides.get("trainer.v1.trainer_mode", "sync").strip("'\"")
+    return next(iter(without_effect({"trainer": {"use_v1": v1, "v1": {"trainer_mode": mode}}})), None)
 
 
 def at(config: Tree, path: str, default: Any) -> Any:

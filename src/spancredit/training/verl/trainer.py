@@ -1,5 +1,6 @@
 """The trainer: verl's synchronous one, whose advantages are multiplied by token weights. verl loads it as a plugin."""
 
+import sys
 from dataclasses import asdict
 from typing import Any
 
@@ -15,9 +16,11 @@ from verl.utils.debug import marked_timer
 
 from spancredit.errors import TrainerError
 from spancredit.training.metrics import merge
-from spancredit.training.verl.settings import FIELDS, MODE, SENT, TALLY, WEIGHTS, credit_config, obstacles
+from spancredit.training.verl.settings import FIELDS, MODE, SENT, TALLY, WEIGHTS, credit_config, forgotten, obstacles
 
 ACTORS = (Role.Actor, Role.ActorRollout, Role.ActorRolloutRef)
+if (sentence := forgotten(sys.orig_argv)) is not None:
+    raise SystemExit(f"spancredit: {sentence}")  # verl hides every other error of a plugin
 for hook in ("_init_resource_pool_mgr", "_compute_advantage"):
     if not hasattr(PPOTrainerSync, hook):  # an override that nothing calls would train without credit
         raise ImportError(f"this verl's PPOTrainerSync has no {hook}; spancredit needs verl 0.9.")
