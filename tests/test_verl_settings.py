@@ -175,9 +175,20 @@ def test_the_doctor_without_anything_to_check_is_an_error():
     assert isinstance(result.exception, ConfigError)
 
 
-def test_the_command_line_starts_without_trl():
-    """As in verl's environment: neither the doctor nor explain needs it."""
-    code = "import sys; sys.modules['trl'] = None; from spancredit.cli import app; app(['doctor', '--help'])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+def without_trl(*arguments):
+    """The command line as it is in verl's environment."""
+    code = "import sys; sys.modules['trl'] = None; from spancredit.cli import main; main()"
+    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=120)
+
+
+def test_the_doctor_needs_no_trl():
+    done = without_trl("doctor", "--help")
     assert done.returncode == 0, done.stderr
     assert "--verl" in done.stdout
+
+
+def test_training_without_trl_is_one_sentence():
+    done = without_trl("train", "--max_steps", "1")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "this command trains with TRL, which is not installed" in done.stderr

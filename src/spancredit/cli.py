@@ -128,11 +128,18 @@ def disk_full(error: BaseException | None) -> str | None:
 
 
 def main() -> None:
-    """Run the command line; an error of ours is one sentence on standard error and exit status 2, a full disk 1."""
+    """Run the command line; an error of ours is one sentence on standard error and exit status 2, a full disk 1.
+
+    So is a command that needs TRL where it is missing, as it has to be beside verl.
+    """
     try:
         app()
     except SpanCreditError as error:
         _fail(str(error), 2)
+    except ModuleNotFoundError as error:
+        if error.name != "trl":
+            raise
+        _fail("this command trains with TRL, which is not installed; expected an environment with trl, and no verl.", 2)
     except Exception as error:
         said = disk_full(error)
         if said is None:
