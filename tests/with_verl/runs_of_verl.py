@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,7 +20,7 @@ from spancredit.models import BUNDLED_FOLDER
 from spancredit.tasks.wordproblems import problems
 
 HERE = Path(__file__).parent
-TIMEOUT = 420
+TIMEOUT = 600
 FP32 = "{param_dtype:fp32,reduce_dtype:fp32,buffer_dtype:fp32}"
 TEMPLATE = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
 PROMPTS, GROUP, TEMPERATURE = 4, 4, 1.2
@@ -93,21 +94,21 @@ def run_verl(folder: Path, *own: str, steps: int = 2) -> Run:
         "SPANCREDIT_TEST_RECORDS": str(folder),
         "VERL_FILE_LOGGER_PATH": str(folder / "metrics.jsonl"),
     }
-    process = subprocess.Popen(
-        command,
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as sockets:  # whose paths must be short
+        status, output = _ended([*command, f"+ray_kwargs.ray_init._temp_dir={sockets}"], folder, environment)
+    assert status == 0, output[-6000:]
+    return Run(folder, output)
+
+
+def _ended(command: list[str], folder: Path, environment: dict[str, str]) -> tuple[int, str]:
+    """The exit status of a command, and what it said."""
+    said: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    process = subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True, **said)
     try:
         output, _ = process.communicate(timeout=TIMEOUT)
     finally:
         _end(process)
-    assert process.returncode == 0, output[-6000:]
-    return Run(folder, output)
+    return process.returncode, output
 
 
 def _end(process: subprocess.Popen[str]) -> None:
