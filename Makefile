@@ -15,9 +15,11 @@ test: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
-# verl in an environment of its own: its pins are not ours, and it does not start where this TRL is installed.
+# verl in an environment of its own: its pins are not ours, and it does not start where this TRL is installed. The core's
+# tests run there again, since its transformers is another.
 test-verl: $(VERL)/.installed
 	$(VERL)/bin/python -m pytest tests/with_verl
+	$(VERL)/bin/python -m pytest -m "not slow" $(patsubst %,tests/test_%.py,verl_settings align answers credit scorers segment weighting)
 
 # The tests that take seconds, not minutes.
 unit: $(VENV)/.installed-dev
@@ -42,7 +44,7 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 $(VERL)/.installed: pyproject.toml constraints-verl.txt
 	$(PYTHON) -m venv $(VERL)
 	$(VERL)/bin/pip install --quiet $$(grep ^torch== constraints-verl.txt)
-	$(VERL)/bin/pip install --quiet --constraint constraints-verl.txt --editable ".[verl]" pytest
+	$(VERL)/bin/pip install --quiet --constraint constraints-verl.txt --editable ".[verl]" hypothesis pytest
 	$(VERL)/bin/pip uninstall --quiet --yes trl
 	touch $@
 
