@@ -8,9 +8,9 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch.distributed.tensor import DTensor
-from transformers.modeling_outputs import MoeModelOutputWithPast
+from transformers.modeling_outputs import BaseModelOutputWithPast
 
-from spancredit.counterfactual.forward import device_of, inner
+from spancredit.counterfactual.forward import accepts, device_of, inner
 from spancredit.counterfactual.lockstep import Kind, Lockstep, stepping
 from spancredit.counterfactual.projection import answering, trunk_of
 from spancredit.errors import ModelError
@@ -44,9 +44,19 @@ def accompany(model: Any, kind: Kind) -> None:
     """The least forward of a kind: one token through the model, or none through its output head."""
     device = device_of(model)
     if kind == Kind.FORWARD:
-        model(input_ids=torch.zeros(1, 1, dtype=torch.long, device=device))
+        token_11 = torch.zeros(1, 1, dtype=torch.long, device=device)
+        mask = {"attention_mask": torch.ones_like(token_11)} if accepts(model, "attention_mask") else {}
+        model(input_ids=token_11, **mask)
         return
     dtype, size = next(model.parameters()).dtype, inner(model).config.get_text_config().hidden_size
     states_10D = torch.zeros(1, 0, size, dtype=dtype, device=device)
-    with answering(trunk_of(model), MoeModelOutputWithPast(last_hidden_state=states_10D)):
+    with answering(trunk_of(model), _NoToken(last_hidden_state=states_10D)):
         model(input_ids=torch.zeros(1, 0, dtype=torch.long, device=device))
+
+
+class _NoToken(BaseModelOutputWithPast):
+    """What the trunk of any family would give for no token: what else a family asks its output for is None."""
+
+    def __getattr__(self, name: str) -> None:
+        if name.startswith("_"):
+            raise AttributeError(name)

@@ -1,0 +1,94 @@
+"""Several processes: the same credit and the same training as one, whatever a rank has to score, and no deadlock."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from processes import run_ranks
+
+import spancredit as sc
+from spancredit.counterfactual import sharded
+from spancredit.counterfactual.balance import TOLERATED, moves_for, shared_out
+
+FSDP2 = {
+    "ACCELERATE_USE_FSDP": "true",
+    "FSDP_VERSION": "2",
+    "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
+    "FSDP_TRANSFORMER_CLS_TO_WRAP": "LlamaDecoderLayer",
+    "FSDP_RESHARD_AFTER_FORWARD": "true",
+    "FSDP_STATE_DICT_TYPE": "SHARDED_STATE_DICT",
+}
+LOADS = st.lists(st.lists(st.integers(0, 10_000), max_size=12), min_size=1, max_size=9)
+
+
+@given(LOADS)
+def test_moves_lower_the_largest_load_and_nobody_gives_and_takes(loads):
+    moves = moves_for(loads)
+    assert len({(move.giver, move.job) for move in moves}) == len(moves)
+    assert not {move.giver for move in moves} & {move.taker for move in moves}
+    after = [sum(prices) for prices in loads]
+    for move in moves:
+        after[move.giver] -= loads[move.giver][move.job]
+        after[move.taker] += loads[move.giver][move.job]
+    assert max(after) <= max(sum(prices) for prices in loads)
+    assert sum(after) == sum(map(sum, loads))
+
+
+@given(st.integers(2, 9), st.integers(1, 30))
+def test_one_rank_that_has_everything_shares_it_out_evenly(ranks, jobs):
+    loads = [[100.0] * jobs * ranks, *([[]] * (ranks - 1))]
+    after = [100.0 * jobs * ranks, *([0.0] * (ranks - 1))]
+    for move in moves_for(loads):
+        after[0] -= 100
+        after[move.taker] += 100
+    assert max(after) - min(after) <= max(100, TOLERATED * 100 * jobs)
+
+
+def test_without_a_group_nothing_is_shared():
+    assert shared_out(lambda jobs: [job + 1 for job in jobs], [1, 2, 3], [1, 1, 1], None) == [2, 3, 4]
+
+
+def test_a_sharded_policy_without_a_group_is_refused(policy, monkeypatch):
+    model, tokenizer = policy
+    monkeypatch.setattr(sharded, "is_sharded", lambda model: True)
+    rollout = sc.Rollout(tokenizer("Question:").input_ids, tokenizer(" 1 + 1 = 2.\n#### 2").input_ids)
+    with pytest.raises(sc.ModelError, match="weights are sharded and group is None"):
+        sc.assign_credit(model, tokenizer, [rollout])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("dtype", "families"),
+    [
+        ("float32", ("llama", "gemma2", "gpt2", "qwen3_moe", "mamba")),
+        ("float64", ("llama", "gemma3", "gpt_neo", "lfm2")),
+    ],
+)
+def test_shards_give_the_credit_of_whole_weights_though_one_rank_has_nothing_to_score(dtype, families):
+    run_ranks("scoring_on_ranks.py", dtype, *families)
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_does_whole_and_in_shards(tmp_path, monkeypatch):
+    results = {}
+    for name, count, environment in (("one", 1, {}), ("ddp", 2, {}), ("fsdp2", 2, FSDP2)):
+        (tmp_path / name).mkdir()
+        for key in FSDP2:
+            monkeypatch.delenv(key, raising=False)
+        for key, value in environment.items():
+            monkeypatch.setenv(key, value)
+        run_ranks("training_on_ranks.py", tmp_path / name, 3, count=count)
+        results[name] = torch.load(tmp_path / name / "result.pt")
+    one = results.pop("one")
+    assert {reason for _, reason in one["weights"].values()} >= {None, "no_answer"}
+    for name, other in results.items():
+        assert other["weights"].keys() == one["weights"].keys(), name
+        for key, (weights_T, reason) in one["weights"].items():
+            assert other["weights"][key][1] == reason
+            torch.testing.assert_close(other["weights"][key][0], weights_T, atol=1e-5, rtol=0)
+        for key, value in one["parameters"].items():
+            same = torch.allclose(other["parameters"][key], value, atol=1e-6, rtol=0)
+            assert same, (name, key, (other["parameters"][key] - value).abs().max())
+        for mine, its in zip(one["log"], other["log"], strict=True):
+            for metric in ("credit/scored", "credit/drop/calculation", "credit/weight_share/answer", "reward"):
+                assert its[metric] == pytest.approx(mine[metric], abs=1e-6), (name, metric)

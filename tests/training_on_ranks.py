@@ -1,0 +1,82 @@
+"""A few steps of the trainer on completions that are written for it, so that one process and two train on the same.
+
+Run by test_ranks.py: `training_on_ranks.py FOLDER STEPS`. Of two prompts in a row the first gets completions of twenty
+steps and the second ones without an answer, so that of two ranks one has all there is to score.
+FSDP2 is chosen as `accelerate launch` chooses it, by the environment.
+"""
+
+import faulthandler
+import os
+import sys
+from pathlib import Path
+
+import torch
+from datasets import Dataset
+from torch.distributed.tensor import DTensor
+from toy_models import TRAINER
+
+from spancredit.models import load_policy
+from spancredit.training.trl import CreditGRPOConfig, CreditGRPOTrainer
+
+GROUP = 4
+
+
+class Scripted(CreditGRPOTrainer):
+    """Completions follow from the prompt and their place in the group."""
+
+    def _generate_single_turn(self, prompt_ids, *_):
+        texts = [completion(self._tokenizer.decode(ids), i % GROUP) for i, ids in enumerate(prompt_ids)]
+        return [self._tokenizer(text, add_special_tokens=False).input_ids for text in texts], None
+
+
+def completion(prompt: str, place: int) -> str:
+    number = int(prompt.split()[1])
+    if number % 2:
+        return " I do not know." + " Moving on." * place
+    steps = [f" {k} + {number + place} = {k + number + place}." for k in range(2, 22)]
+    return "".join(steps) + f"\n#### {21 + number + place}"
+
+
+def reward(completions, **_):
+    """Differs inside every group: what the last character of the text says."""
+    return [float(len(text) % 3) for text in completions]
+
+
+def whole(value: torch.Tensor) -> torch.Tensor:
+    return value.full_tensor() if isinstance(value, DTensor) else value
+
+
+def main(folder: Path, steps: int) -> None:
+    faulthandler.dump_traceback_later(int(os.environ["SECONDS"]), exit=True)
+    torch.set_num_threads(1)
+    processes = int(os.environ.get("WORLD_SIZE", 1))
+    policy, tokenizer = load_policy("bundled", trainable=True, dtype=torch.float64)
+    config = CreditGRPOConfig(
+        output_dir=str(folder),
+        max_steps=steps,
+        per_device_train_batch_size=2 * GROUP // processes,
+        num_generations=GROUP,
+        max_completion_length=400,
+        shuffle_dataset=False,
+        optim="sgd",
+        max_grad_norm=0.0,
+        **TRAINER | {"learning_rate": 0.05},
+    )
+    batches = []
+    rows = Dataset.from_list([{"prompt": f"Question: {number} boxes.\nSolution:"} for number in range(20)])
+    trainer = Scripted(policy, reward, config, train_dataset=rows, processing_class=tokenizer, on_credit=batches.append)
+    trainer.train()
+    parameters = {name: whole(value.detach()) for name, value in trainer.model.named_parameters()}
+    if trainer.accelerator.is_main_process:
+        weights = {
+            (batch.step, *rollout.prompt_ids, *rollout.completion_ids): (credit.token_weights, credit.reason)
+            for batch in batches
+            for rollout, credit in zip(batch.rollouts, batch.credits, strict=True)
+        }
+        log = [row for row in trainer.state.log_history if "credit/scored" in row]
+        torch.save({"parameters": parameters, "weights": weights, "log": log}, folder / "result.pt")
+    trainer.accelerator.end_training()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))
