@@ -169,7 +169,7 @@ def step(batch: Batch, who: Policy, gpus: int, how: str, sharded: bool, at: GPU,
     reads = ceil(share * work.asked / (LOGITS // who.vocab))
     gathered = BF16 * who.gathered * (gpus - 1) / gpus if sharded else 0.0
     tokens = share * work.tokens
-    kept = 2 * work.size + min(work.size, most) + most
+    kept = 3 * work.size + most  # in a memory that doubles; what a forward reads of it, and adds
     reduce_ = 2 * (gpus - 1).bit_length() * at.hop
     rows = share * batch.group * (work.spans + 1) * work.size * at.pointer
     return Step(
