@@ -11,6 +11,7 @@ from spancredit.counterfactual import sharded
 from spancredit.counterfactual.balance import TOLERATED, moves_for, shared_out
 
 FSDP2 = {
+    "ACCELERATE_TORCH_DEVICE": "cpu",
     "ACCELERATE_USE_FSDP": "true",
     "FSDP_VERSION": "2",
     "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
@@ -66,6 +67,15 @@ def test_a_sharded_policy_without_a_group_is_refused(policy, monkeypatch):
 )
 def test_shards_give_the_credit_of_whole_weights_though_one_rank_has_nothing_to_score(dtype, families):
     run_ranks("scoring_on_ranks.py", dtype, *families)
+
+
+@pytest.mark.slow
+def test_shards_sample_completions_that_end_at_different_lengths(tmp_path, monkeypatch):
+    for key, value in FSDP2.items():
+        monkeypatch.setenv(key, value)
+    run_ranks("training_on_ranks.py", tmp_path, 2, "sampled")
+    log = torch.load(tmp_path / "result.pt")["log"]
+    assert all(row["completions/min_length"] < row["completions/max_length"] for row in log)
 
 
 @pytest.mark.slow

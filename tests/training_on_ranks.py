@@ -1,8 +1,10 @@
 """A few steps of the trainer on completions that are written for it, so that one process and two train on the same.
 
 Run by test_ranks.py: `training_on_ranks.py FOLDER STEPS`. Of two prompts in a row the first gets completions of twenty
-steps and the second ones without an answer, so that of two ranks one has all there is to score.
-FSDP2 is chosen as `accelerate launch` chooses it, by the environment.
+steps and the second ones without an answer, so that of two ranks one has all there is to score. With `sampled`
+the policy writes its own, which end where they end, on each rank.
+FSDP2 is chosen as `accelerate launch` chooses it, by the environment; accelerate ignores it on the CPU, and is brought
+to take the ranks for accelerators that talk by gloo.
 """
 
 import faulthandler
@@ -11,10 +13,13 @@ import sys
 from pathlib import Path
 
 import torch
+from accelerate.state import PartialState
+from accelerate.utils import DistributedType
 from datasets import Dataset
 from torch.distributed.tensor import DTensor
 from toy_models import TRAINER
 
+from spancredit.counterfactual.sharded import is_sharded
 from spancredit.models import load_policy
 from spancredit.training.trl import CreditGRPOConfig, CreditGRPOTrainer
 
@@ -46,26 +51,31 @@ def whole(value: torch.Tensor) -> torch.Tensor:
     return value.full_tensor() if isinstance(value, DTensor) else value
 
 
-def main(folder: Path, steps: int) -> None:
+def main(folder: Path, steps: int, trainer_class: type[CreditGRPOTrainer] = Scripted) -> None:
     faulthandler.dump_traceback_later(int(os.environ["SECONDS"]), exit=True)
     torch.set_num_threads(1)
-    processes = int(os.environ.get("WORLD_SIZE", 1))
+    processes, shards = int(os.environ.get("WORLD_SIZE", 1)), "ACCELERATE_USE_FSDP" in os.environ
+    if shards:
+        PartialState._prepare_backend = lambda *_: ("gloo", DistributedType.MULTI_GPU)
     policy, tokenizer = load_policy("bundled", trainable=True, dtype=torch.float64)
     config = CreditGRPOConfig(
         output_dir=str(folder),
         max_steps=steps,
         per_device_train_batch_size=2 * GROUP // processes,
         num_generations=GROUP,
-        max_completion_length=400,
+        max_completion_length=400 if trainer_class is Scripted else 60,
         shuffle_dataset=False,
         optim="sgd",
         max_grad_norm=0.0,
-        **TRAINER | {"learning_rate": 0.05},
+        **TRAINER | {"learning_rate": 0.05, "use_cpu": not shards},
     )
     batches = []
     rows = Dataset.from_list([{"prompt": f"Question: {number} boxes.\nSolution:"} for number in range(20)])
-    trainer = Scripted(policy, reward, config, train_dataset=rows, processing_class=tokenizer, on_credit=batches.append)
+    trainer = trainer_class(
+        policy, reward, config, train_dataset=rows, processing_class=tokenizer, on_credit=batches.append
+    )
     trainer.train()
+    assert is_sharded(trainer.model) == shards
     parameters = {name: whole(value.detach()) for name, value in trainer.model.named_parameters()}
     if trainer.accelerator.is_main_process:
         weights = {
@@ -79,4 +89,4 @@ def main(folder: Path, steps: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), int(sys.argv[2]), CreditGRPOTrainer if sys.argv[3:] == ["sampled"] else Scripted)
