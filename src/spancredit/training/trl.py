@@ -158,7 +158,7 @@ class CreditGRPOTrainer(ResamplingTrainer):
 
         if self._on_credit is None:
             return
-        everything = gather_object(list(zip(rollouts, credits, strict=True)))
+        everything = _on_main(list(zip(rollouts, credits, strict=True)), self._group)
         if self.accelerator.is_main_process:
             rollouts, credits = [r for r, _ in everything], [c for _, c in everything]
             self._on_credit(CreditBatch(self.state.global_step, rollouts, self.batch_rewards, credits))
@@ -177,6 +177,16 @@ class _Phases(TrainerCallback):
             if metrics["step_time"]:  # empty where another callback has just logged
                 metrics[f"{phase}/time_share"].append(seconds / metrics["step_time"][-1])
             self.trainer._seconds[phase] = 0.0
+
+
+def _on_main(mine: list[Any], group: dist.ProcessGroup | None) -> list[Any]:
+    """What all ranks have, in the order of ranks, on the first of them; nothing on the others, who need no copy."""
+    if group is None:
+        return mine
+    first = dist.get_rank(group) == 0
+    parts: list[list[Any]] = [[]] * dist.get_world_size(group)
+    dist.gather_object(mine, parts if first else None, group=group, group_dst=0)
+    return [one for part in parts for one in part]
 
 
 def _rollouts(output: dict[str, Any]) -> list[Rollout]:
