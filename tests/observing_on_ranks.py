@@ -8,14 +8,14 @@ from pathlib import Path
 
 import torch.distributed as dist
 
-from spancredit.training.trl import _on_main
+from spancredit.training.batch import on_main
 
 
 def main(folder: Path) -> None:
     faulthandler.dump_traceback_later(int(os.environ["SECONDS"]), exit=True)
     dist.init_process_group("gloo")
     rank, group = dist.get_rank(), dist.new_group(backend="gloo")
-    found = [_on_main([f"{rank}: {i}" for i in range(count)], group) for count in (2 + rank, rank)]
+    found = [on_main([f"{rank}: {i}" for i in range(count)], group) for count in (2 + rank, rank)]
     (folder / f"{rank}.json").write_text(json.dumps(found))
     dist.destroy_process_group()
 

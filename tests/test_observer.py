@@ -5,12 +5,12 @@ import json
 import pytest
 from processes import run_ranks
 
-from spancredit.training.trl import _on_main
+from spancredit.training.batch import on_main
 
 
 def test_in_one_process_nothing_is_gathered():
     mine = [1, 2]
-    assert _on_main(mine, None) is mine
+    assert on_main(mine, None) is mine
 
 
 @pytest.mark.slow
