@@ -10,7 +10,6 @@ import torch.distributed as dist
 from scipy.stats import binomtest
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from spancredit.counterfactual.sharded import is_sharded
 from spancredit.evaluation.generate import GREEDY, SAMPLING, complete
 from spancredit.models import seeded
 from spancredit.tasks.prompts import Prompt
@@ -98,11 +97,9 @@ def _accuracy(
     decoding: dict[str, Any],
     group: dist.ProcessGroup | None,
 ) -> Accuracy:
-    if group is not None and is_sharded(model):
-        decoding = {**decoding, "synced_gpus": True}  # transformers sees this of ZeRO-3 alone
     right = 0
     for batch in own_batches(exam, group):
-        asked = batch or exam.questions[:1]  # to keep the others company
+        asked = batch or exam.questions[:1]  # to keep company: sharded weights are gathered by all ranks together
         prompts = [question.prompt for question in asked]
         completed = complete(model, tokenizer, prompts, exam.max_new_tokens, **decoding)
         if batch:
