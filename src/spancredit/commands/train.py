@@ -15,7 +15,7 @@ from transformers.utils import is_peft_available
 from trl import ModelConfig, get_peft_config, get_quantization_config
 from trl.rewards import get_soft_overlong_punishment
 
-from spancredit.commands.policy_weights import check_layout, check_saving, load_trained, save_whole
+from spancredit.commands.distribution import check_launch, check_layout, load_trained, save_whole
 from spancredit.commands.quiet import quiet
 from spancredit.commands.ranks import is_main, once, part, talking
 from spancredit.commands.recorder import Recorder
@@ -41,6 +41,7 @@ def train(argv: list[str], console: Console | None = None) -> RunFolder:
     request = read_request(argv)
     resumed = RunFolder.reopen(request.output_dir or latest(RUNS)) if request.resume else None
     asked, arguments, model = parse_checked(*(resumed.request() if resumed else (request.config, request.flags)))
+    check_launch(arguments)
     if resumed is not None:
         resumed.check_processes(arguments.world_size)
     peft_config = _peft_config(model)
@@ -84,7 +85,6 @@ def train(argv: list[str], console: Console | None = None) -> RunFolder:
         on_credit=recorder.record,
     )
     trainer.remove_callback(PrinterCallback)
-    check_saving(trainer)
     if checkpoint is not None:
         check_layout(trainer, checkpoint)
     settings = {**asdict(asked), **trainer.args.to_dict(), **asdict(model)}

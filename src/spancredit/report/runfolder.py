@@ -97,9 +97,8 @@ class RunFolder:
         started = self.facts().get("processes", 1)
         if processes != started:
             raise RunFolderError(
-                f"{self.path} was started with {started} process{'es' if started > 1 else ''}, and --resume runs in "
-                f"{processes}; expected as many, since batches and random states are of each process: accelerate "
-                f"launch --num_processes {started} (without it for 1)."
+                f"{self.path} was started in {started} process{'es' if started > 1 else ''} and is resumed in "
+                f"{processes}; expected as many, by which prompts and random states of a step are shared out."
             )
 
     def last_checkpoint(self) -> Path | None:
