@@ -29,7 +29,9 @@ class Launched:
             *arguments,
             *(("--use_cpu", "false") if sharded and "--resume" not in arguments else ()),
         ]
-        environment = os.environ | {"OMP_NUM_THREADS": "1"} | ({"ACCELERATE_TORCH_DEVICE": "cpu"} if sharded else {})
+        own = Path(sys.executable).parent  # where ninja is, by which DeepSpeed builds
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "PATH": f"{own}{os.pathsep}{os.environ['PATH']}"}
+        environment |= {"ACCELERATE_TORCH_DEVICE": "cpu"} if sharded else {}
         self.log = log
         with log.open("w") as output:
             self.process = subprocess.Popen([*map(str, command)], stdout=output, stderr=output, env=environment)

@@ -28,10 +28,10 @@ from spancredit.report.records import read_lines
 from spancredit.tasks.settings import TaskSettings
 from spancredit.tasks.task import load_task
 
-DDP, FSDP2, ZERO3 = (CONFIGS / f"{name}.yaml" for name in ("ddp", "fsdp2", "zero3"))
+DDP, FSDP2, ZERO2, ZERO3 = (CONFIGS / f"{name}.yaml" for name in ("ddp", "fsdp2", "zero2", "zero3"))
 NO_DEEPSPEED = find_spec("deepspeed") is None or shutil.which("g++") is None
 needs_deepspeed = pytest.mark.skipif(
-    NO_DEEPSPEED, reason="ZeRO-3 needs the package deepspeed, and g++, by which it builds its communication on the CPU"
+    NO_DEEPSPEED, reason="ZeRO needs the package deepspeed, and g++, by which it builds its communication on the CPU"
 )
 WAYS = [
     pytest.param(DDP, id="ddp"),
@@ -108,7 +108,7 @@ def test_held_out_accuracy_in_two_processes_is_that_of_one(finished, config):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("config", WAYS[1:])
+@pytest.mark.parametrize("config", [*WAYS[1:], pytest.param(ZERO2, id="zero2", marks=needs_deepspeed)])
 def test_weights_in_parts_train_as_whole_ones_do(finished, config):
     whole, parts = (finished(one)[0] for one in (DDP, config))
     assert [row["step"] for row in rows(whole, "held_out")] == [0, 2, 4]
