@@ -1,7 +1,6 @@
 """Recipes: every one loads as `spancredit train` loads it, and trains a tiny model of its family with credit."""
 
 import json
-import subprocess
 import sys
 from dataclasses import replace
 from functools import cache

@@ -11,7 +11,9 @@ from trl.trainer import grpo_trainer
 from spancredit.training.trl import CreditGRPOConfig, CreditGRPOTrainer
 
 STEPS = 2
-ROWS = Dataset.from_list([{"prompt": f"Question: Ana has {n} eggs and finds {n}.\nSolution:", "n": n} for n in range(9)])
+ROWS = Dataset.from_list(
+    [{"prompt": f"Question: Ana has {n} eggs and finds {n}.\nSolution:", "n": n} for n in range(9)]
+)
 
 
 class Engine:
