@@ -61,6 +61,6 @@ class Launched:
             self.process.wait()
 
 
-def launched(config: Path, arguments: list, log: Path, seconds: float = 240) -> tuple[int, str]:
+def launched(config: Path, arguments: list, log: Path, seconds: float = 480) -> tuple[int, str]:
     """Exit status and what was printed."""
     return Launched(config, arguments, log).end(seconds)
