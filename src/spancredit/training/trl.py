@@ -107,6 +107,11 @@ class CreditGRPOTrainer(ResamplingTrainer):
         self._report(rollouts, credits, output)
         return output
 
+    def _save_rng_state(self, output_dir: str) -> None:
+        """The last thing that every rank writes of a checkpoint: the trainer's state, after it, says it is complete."""
+        super()._save_rng_state(output_dir)
+        self.accelerator.wait_for_everyone()
+
     def _check_sharding(self) -> None:
         if self.is_fsdp_enabled and self.accelerator.state.fsdp_plugin.fsdp_version != 2:
             raise TrainerError("the policy is sharded by FSDP's first version; expected fsdp_version: 2.")
