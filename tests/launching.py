@@ -1,15 +1,22 @@
 """`accelerate launch` in two processes on the CPU; whatever it started ends with it, or is ended."""
 
 import os
+import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
+import pytest
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "recipes" / "accelerate"
 MODULE, SHARDING = ("-m", "spancredit"), (ROOT / "tests" / "sharding_on_cpu.py",)
+needs_deepspeed = pytest.mark.skipif(
+    find_spec("deepspeed") is None or shutil.which("g++") is None,
+    reason="ZeRO needs the package deepspeed, and g++, by which it builds its communication on the CPU",
+)
 SMALL = [
     *("--max_steps", "4", "--save_steps", "2", "--per_device_train_batch_size", "4", "--num_generations", "4"),
     *("--max_completion_length", "40", "--train_problems", "64", "--difficulty", "easy", "--learning_rate", "1e-3"),

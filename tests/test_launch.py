@@ -4,7 +4,6 @@ import json
 import shutil
 import time
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,7 +13,7 @@ import torch.distributed as dist
 from accelerate.commands import launch as accelerate_launch
 from accelerate.utils.launch import prepare_deepspeed_cmd_env, prepare_multi_gpu_env
 from input_for_tests import assert_one_sentence
-from launching import CONFIGS, SMALL, Launched, launched
+from launching import CONFIGS, SMALL, Launched, launched, needs_deepspeed
 from transformers import AutoModelForCausalLM
 
 import spancredit as sc
@@ -29,10 +28,6 @@ from spancredit.tasks.settings import TaskSettings
 from spancredit.tasks.task import load_task
 
 DDP, FSDP2, ZERO2, ZERO3 = (CONFIGS / f"{name}.yaml" for name in ("ddp", "fsdp2", "zero2", "zero3"))
-NO_DEEPSPEED = find_spec("deepspeed") is None or shutil.which("g++") is None
-needs_deepspeed = pytest.mark.skipif(
-    NO_DEEPSPEED, reason="ZeRO needs the package deepspeed, and g++, by which it builds its communication on the CPU"
-)
 WAYS = [
     pytest.param(DDP, id="ddp"),
     pytest.param(FSDP2, id="fsdp2"),
