@@ -3,6 +3,7 @@
 import json
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -15,6 +16,7 @@ from spancredit.commands.bench import app as bench
 from spancredit.commands.doctor import doctor
 from spancredit.commands.evaluate import compare, evaluate
 from spancredit.commands.explain import explain
+from spancredit.commands.ranks import is_main
 from spancredit.errors import SpanCreditError
 
 app = typer.Typer(
@@ -47,13 +49,14 @@ def train(context: typer.Context) -> None:
     from spancredit.commands.train import train as run
     from spancredit.report.summary import summary
 
-    console = Console()
+    console = Console() if is_main() else Console(quiet=True, force_terminal=False)
     try:
         folder = run(context.args, console)
     except KeyboardInterrupt:
         console.print("interrupted; spancredit train --resume continues from the last checkpoint")
         raise typer.Exit(130) from None
-    console.print(summary(folder))
+    if is_main():
+        console.print(summary(folder))
 
 
 @app.command()
@@ -114,6 +117,7 @@ def report(
     typer.echo(run(folder, out))
 
 
+PATIENCE = 10.0  # seconds
 # What the system says of a full disk, and what torch says where it hides that. safetensors quotes the system.
 DISK_FULL = ("No space left on device", "Disk quota exceeded", "unexpected pos ", "PytorchStreamWriter failed writing")
 
@@ -152,5 +156,8 @@ def main() -> None:
 
 
 def _fail(sentence: str, status: int) -> NoReturn:
+    """Say it on the main process; elsewhere only if that does not end, and its launcher this one, in the meantime."""
+    if not is_main():
+        time.sleep(PATIENCE)
     Console(stderr=True).print(Text(f"spancredit: {sentence}", style="bold red"), soft_wrap=True)
     sys.exit(status)
