@@ -1,4 +1,4 @@
-"""The command line: `spancredit train | eval | compare | explain | study | report | bench`."""
+"""The command line: `spancredit train | eval | compare | explain | study | report | bench | doctor`."""
 
 import json
 import signal
@@ -13,6 +13,7 @@ from rich.text import Text
 
 from spancredit import __version__
 from spancredit.commands.bench import app as bench
+from spancredit.commands.doctor import doctor
 from spancredit.commands.evaluate import compare, evaluate
 from spancredit.commands.explain import explain
 from spancredit.commands.ranks import is_main
@@ -27,6 +28,7 @@ app.add_typer(bench, name="bench")
 app.command("eval")(evaluate)
 app.command()(compare)
 app.command()(explain)
+app.command()(doctor)
 PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
@@ -130,11 +132,18 @@ def disk_full(error: BaseException | None) -> str | None:
 
 
 def main() -> None:
-    """Run the command line; an error of ours is one sentence on standard error and exit status 2, a full disk 1."""
+    """Run the command line; an error of ours is one sentence on standard error and exit status 2, a full disk 1.
+
+    So is a command that needs TRL where it is missing, as it has to be beside verl.
+    """
     try:
         app()
     except SpanCreditError as error:
         _fail(str(error), 2)
+    except ModuleNotFoundError as error:
+        if error.name != "trl":
+            raise
+        _fail("this command trains with TRL, which is not installed; expected an environment with trl, and no verl.", 2)
     except Exception as error:
         said = disk_full(error)
         if said is None:
