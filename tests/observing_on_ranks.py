@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch.distributed as dist
 
-from spancredit.training.batch import on_main
+from spancredit.ranks import on_main
 
 
 def main(folder: Path) -> None:

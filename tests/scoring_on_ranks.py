@@ -86,13 +86,13 @@ def shard(model):
     return fully_shard(model, reshard_after_forward=True)
 
 
-def compare(name, expected, got, tolerance):
+def compare(name, expected, got, tolerance, weights=2e-4):
     assert [credit.reason for credit in got] == [credit.reason for credit in expected], name
     for one, other in zip(expected, got, strict=True):
         assert one.method == other.method, name
         drops = torch.tensor([[span.drop for span in credit.spans] for credit in (one, other)], dtype=torch.float64)
         torch.testing.assert_close(drops[1], drops[0], atol=tolerance, rtol=tolerance, msg=lambda m: f"{name}: {m}")
-        torch.testing.assert_close(other.token_weights, one.token_weights, atol=2e-4, rtol=0)
+        torch.testing.assert_close(other.token_weights, one.token_weights, atol=weights, rtol=0)
 
 
 def main(dtype_name, families):

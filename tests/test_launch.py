@@ -18,12 +18,13 @@ from transformers import AutoModelForCausalLM
 
 import spancredit as sc
 from spancredit import cli
-from spancredit.commands.distribution import check_launch, check_layout, layout
+from spancredit.commands.distribution import check_launch, weights_held
 from spancredit.commands.train import train
 from spancredit.commands.train_arguments import parse
 from spancredit.evaluation.accuracy import Exam, greedy_accuracy, own_batches
 from spancredit.models import load_policy
 from spancredit.report.records import read_lines
+from spancredit.report.runfolder import RunFolder
 from spancredit.tasks.settings import TaskSettings
 from spancredit.tasks.task import load_task
 
@@ -214,23 +215,23 @@ def test_zero3_that_gathers_nothing_when_it_saves_is_refused():
     check_launch(arguments)
 
 
-@pytest.mark.parametrize(
-    ("file", "found"),
-    [
-        ("optimizer.pt", "neither FSDP nor DeepSpeed"),
-        ("pytorch_model_fsdp.bin", "FSDP"),
-        ("pytorch_model_fsdp_0", "FSDP"),
-        ("latest", "DeepSpeed"),
-    ],
-)
-def test_a_checkpoint_is_resumed_the_way_it_was_distributed(tmp_path, file, found):
-    (tmp_path / file).touch()
-    assert layout(tmp_path) == found
-    trainer = SimpleNamespace(is_fsdp_enabled=found == "FSDP", is_deepspeed_enabled=found == "DeepSpeed")
-    check_layout(trainer, tmp_path)
-    other = SimpleNamespace(is_fsdp_enabled=not trainer.is_fsdp_enabled, is_deepspeed_enabled=False)
-    with pytest.raises(sc.RunFolderError, match="expected the same"):
-        check_layout(other, tmp_path)
+def test_a_run_is_resumed_the_way_its_weights_were_held(tmp_path, monkeypatch):
+    _, arguments, _ = parse(None, [])
+    ways = [weights_held(arguments)]
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    for saved in ("FULL_STATE_DICT", "SHARDED_STATE_DICT"):
+        monkeypatch.setenv("FSDP_STATE_DICT_TYPE", saved)
+        ways.append(weights_held(arguments))
+    for stage in (2, 3):
+        arguments.deepspeed_plugin = SimpleNamespace(zero_stage=stage)
+        ways.append(weights_held(arguments))
+    assert len(set(ways)) == 5
+    folder = RunFolder.create(tmp_path / "run", [], None, 0, 2, ways[1])
+    folder.check_launch(2, ways[1])
+    for other in {*ways} - {ways[1]}:
+        with pytest.raises(sc.RunFolderError, match=r"was started with .* and is resumed with") as error:
+            folder.check_launch(2, other)
+        assert_one_sentence(str(error.value))
 
 
 @pytest.mark.parametrize(("count", "ranks", "size"), [(31, 2, 15), (500, 8, 250), (5, 3, 1), (1, 4, 2), (30, 2, 15)])

@@ -5,7 +5,7 @@ import json
 import pytest
 from processes import run_ranks
 
-from spancredit.training.batch import on_main
+from spancredit.ranks import on_main
 
 
 def test_in_one_process_nothing_is_gathered():

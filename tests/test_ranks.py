@@ -53,12 +53,13 @@ def test_one_rank_that_has_everything_shares_it_out_evenly(ranks, jobs):
 
 
 def test_without_a_group_nothing_is_shared():
-    assert shared_out(lambda jobs: [job + 1 for job in jobs], [1, 2, 3], [1, 1, 1], None) == [2, 3, 4]
+    assert shared_out(lambda jobs, share: [job + share for job in jobs], [1, 2, 3], [1, 1, 1], None) == [2, 3, 4]
 
 
 def test_a_sharded_policy_without_a_group_is_refused(policy, monkeypatch):
     model, tokenizer = policy
     monkeypatch.setattr(sharded, "is_sharded", lambda model: True)
+    monkeypatch.setattr(sharded.dist, "get_world_size", lambda *_: 2)
     rollout = sc.Rollout(tokenizer("Question:").input_ids, tokenizer(" 1 + 1 = 2.\n#### 2").input_ids)
     with pytest.raises(sc.ModelError, match="weights are sharded and group is None"):
         sc.assign_credit(model, tokenizer, [rollout])
@@ -74,6 +75,11 @@ def test_a_sharded_policy_without_a_group_is_refused(policy, monkeypatch):
 )
 def test_shards_give_the_credit_of_whole_weights_though_one_rank_has_nothing_to_score(dtype, families):
     run_ranks("scoring_on_ranks.py", dtype, *families)
+
+
+@pytest.mark.slow
+def test_what_cannot_be_scored_together_is_refused_on_every_rank_and_odd_shards_are_scored():
+    run_ranks("refusals_on_ranks.py")
 
 
 @pytest.mark.slow
@@ -102,17 +108,18 @@ def one(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("environment", "tolerance"),  # parameters, and times 100 weights: DeepSpeed trains in float32
+    ("count", "environment", "tolerance"),  # parameters, and times 100 weights: DeepSpeed trains in float32
     [
-        pytest.param({}, 1e-7, id="ddp"),
-        pytest.param(FSDP2, 1e-7, id="fsdp2"),
-        pytest.param(ZERO3, 2e-5, id="zero3", marks=needs_deepspeed),
+        pytest.param(2, {}, 1e-7, id="ddp"),
+        pytest.param(2, FSDP2, 1e-7, id="fsdp2"),
+        pytest.param(1, FSDP2, 1e-7, id="fsdp2 alone"),
+        pytest.param(2, ZERO3, 2e-5, id="zero3", marks=needs_deepspeed),
     ],
 )
 def test_two_processes_train_as_one_does_though_one_has_nothing_to_score(
-    one, environment, tolerance, tmp_path, monkeypatch
+    one, count, environment, tolerance, tmp_path, monkeypatch
 ):
-    two = trained(tmp_path / "two", 2, environment, monkeypatch)
+    two = trained(tmp_path / "two", count, environment, monkeypatch)
     assert {reason for _, reason in one["weights"].values()} >= {None, "no_answer"}
     assert two["weights"].keys() == one["weights"].keys()
     for key, (weights_T, reason) in one["weights"].items():

@@ -75,9 +75,15 @@ def main(folder: Path, steps: int, trainer_class: type[CreditGRPOTrainer] = Scri
         **TRAINER | {"learning_rate": 0.05, "use_cpu": not shards},
     )
     batches = []
+    observer = batches.append if os.environ.get("RANK", "0") == "0" else None
     rows = Dataset.from_list([{"prompt": f"Question: {number} boxes.\nSolution:"} for number in range(20)])
     trainer = trainer_class(
-        policy, reward, config, train_dataset=rows, processing_class=tokenizer, on_credit=batches.append
+        policy,
+        reward,
+        config,
+        train_dataset=rows,
+        processing_class=tokenizer,
+        on_credit=observer,
     )
     trainer.train()
     assert is_sharded(trainer.model) == shards

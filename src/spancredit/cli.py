@@ -16,8 +16,8 @@ from spancredit.commands.bench import app as bench
 from spancredit.commands.doctor import doctor
 from spancredit.commands.evaluate import compare, evaluate
 from spancredit.commands.explain import explain
-from spancredit.commands.ranks import is_main
 from spancredit.errors import SpanCreditError
+from spancredit.ranks import is_main
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -22,6 +22,7 @@ from spancredit.counterfactual.measure import BLAME, PROXIES
 from spancredit.counterfactual.packable import why_not
 from spancredit.counterfactual.sharded import in_step
 from spancredit.plan import Answers, Plan, plan_rollouts
+from spancredit.ranks import agreed
 from spancredit.text.locate import Ranges
 from spancredit.types import Credit, Rollout, SpanCredit
 from spancredit.validation import ModelFacts, check_replacement
@@ -49,9 +50,11 @@ def assign_credit(
         spans: Own spans for each rollout: ranges of completion tokens, in order, disjoint, before the answer.
         answers: Own answer for each rollout, a range of completion tokens or None; else it is looked for in the text.
         allowance: Tokens that scoring may send through the model under `config.budget`. The trainers derive it from
-            the time that their steps take; None: as if a step were four forwards of the rollouts.
+            the time that their steps take; None: as if a step were four forwards of the rollouts. With a group, what
+            each rank may take in the mean.
         group: Ranks that hold the same policy, whole or in shards, and score together: each calls with rollouts of its
-            own (or none) and gets their credit; the work is shared out. Its backend can talk on the CPU (gloo).
+            own (or none) and gets their credit; the work is shared out. Its backend can talk on the CPU (gloo). A
+            rollout that is refused is refused on every rank; any other error on one has to end all of them.
 
     Returns:
         One `Credit` for each rollout, in the same order.
@@ -63,11 +66,12 @@ def assign_credit(
     config = config or CreditConfig()
     facts = ModelFacts.of(model, tokenizer)
     replacement = _replacement(config, tokenizer, facts)
-    plans = plan_rollouts(rollouts, tokenizer, facts, config, spans, answers)
+    plans = agreed(lambda: plan_rollouts(rollouts, tokenizer, facts, config, spans, answers), group)
 
-    def measure(jobs: Sequence[Job]) -> list[Budgeted]:
+    def measure(jobs: Sequence[Job], share: float) -> list[Budgeted]:
+        own = None if allowance is None else share * allowance
         with eval_mode(model), in_step(model, group):
-            return measure_jobs(model, jobs, config, replacement, allowance)
+            return measure_jobs(model, jobs, config, replacement, own)
 
     return _credits(rollouts, plans, config, measure, why_not(model) is None, group)
 
@@ -92,7 +96,7 @@ def weights_for(
         tokenizer: As for `assign_credit`, which the other arguments follow, too.
         config: How to score. `scorer` is `surprisal` or any that measures drops, which is all the same here.
         group: Ranks whose engines work together. The work is shared out, and all of them call `logprobs` with the
-            same number of sequences, or none does.
+            same number of sequences, or none does. An error of `logprobs` on one has to end all of them.
 
     Raises:
         ConfigError: if the configuration needs more than log-probabilities: a horizon, a budget, the intervention
@@ -104,9 +108,9 @@ def weights_for(
     check_engine(config)
     facts = ModelFacts.of(None, tokenizer)
     replacement = _replacement(config, tokenizer, facts)
-    plans = plan_rollouts(rollouts, tokenizer, facts, config, spans, answers)
+    plans = agreed(lambda: plan_rollouts(rollouts, tokenizer, facts, config, spans, answers), group)
 
-    def measure(jobs: Sequence[Job]) -> list[Budgeted]:
+    def measure(jobs: Sequence[Job], share: float) -> list[Budgeted]:
         return measure_by_engine(logprobs, jobs, config, replacement, group)
 
     return _credits(rollouts, plans, config, measure, False, group)
@@ -125,7 +129,7 @@ def _credits(
     rollouts: Sequence[Rollout],
     plans: Sequence[Plan],
     config: CreditConfig,
-    measure: Callable[[list[Job]], list[Budgeted]],
+    measure: Callable[[list[Job], float], list[Budgeted]],
     packs: bool,
     group: dist.ProcessGroup | None,
 ) -> list[Credit]:

@@ -6,9 +6,9 @@ from pathlib import Path
 from accelerate.utils import DistributedType
 from transformers import Trainer, TrainingArguments
 
-from spancredit.errors import ConfigError, RunFolderError
+from spancredit.errors import ConfigError
 
-FSDP, ZERO, WHOLE = "FSDP", "DeepSpeed", "neither FSDP nor DeepSpeed"
+FSDP, ZERO = "FSDP", "DeepSpeed"
 
 
 def check_launch(arguments: TrainingArguments) -> None:
@@ -41,39 +41,26 @@ def check_launch(arguments: TrainingArguments) -> None:
         )
 
 
-def check_layout(trainer: Trainer, checkpoint: Path) -> None:
-    """Refuse to continue from a checkpoint of another way to distribute the weights.
-
-    Raises:
-        RunFolderError: if it is one.
-    """
-    own, found = _own(trainer), layout(checkpoint)
-    if found != own:
-        raise RunFolderError(f"{checkpoint} was saved under {found}, and is resumed under {own}; expected the same.")
-
-
-def layout(checkpoint: Path) -> str:
-    """How the weights were distributed when this was saved: `FSDP`, `ZERO` or `WHOLE`."""
-    if any(checkpoint.glob("pytorch_model_fsdp*")):
-        return FSDP
-    return ZERO if (checkpoint / "latest").exists() else WHOLE
+def weights_held(arguments: TrainingArguments) -> str:
+    """How the processes hold the policy's weights, and so how checkpoints are written."""
+    if arguments.deepspeed_plugin is not None:
+        return f"DeepSpeed's ZeRO-{arguments.deepspeed_plugin.zero_stage}"
+    if os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true":
+        return f"FSDP's shards, saved as {os.environ.get('FSDP_STATE_DICT_TYPE', 'they are by default')}"
+    return "whole weights"
 
 
 def load_trained(trainer: Trainer, checkpoint: Path) -> None:
     """The policy of a checkpoint, where the trainer would have it at the end of training."""
-    if _own(trainer) == WHOLE:
-        trainer._load_from_checkpoint(str(checkpoint))
-    else:  # parts find their places once the policy is made ready to train
+    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:  # parts find their places once it is ready to train
         trainer._prepare_for_training(trainer.args.max_steps, None, str(checkpoint))
+    else:
+        trainer._load_from_checkpoint(str(checkpoint))
 
 
 def save_whole(trainer: Trainer, path: Path) -> None:
     """A folder that `from_pretrained` loads. All processes call it; the main one writes."""
-    if _own(trainer) == FSDP:  # save_model leaves it out if checkpoints are to be sharded
+    if trainer.is_fsdp_enabled:  # save_model leaves it out if checkpoints are to be sharded
         trainer._save(str(path), state_dict=trainer.accelerator.get_state_dict(trainer.model))
     else:
         trainer.save_model(str(path))
-
-
-def _own(trainer: Trainer) -> str:
-    return FSDP if trainer.is_fsdp_enabled else ZERO if trainer.is_deepspeed_enabled else WHOLE

@@ -5,7 +5,7 @@ import warnings
 
 from transformers.utils import logging as transformers_logging
 
-from spancredit.commands.ranks import is_main
+from spancredit.ranks import is_main
 
 
 def quiet() -> None:

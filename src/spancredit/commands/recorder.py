@@ -7,8 +7,8 @@ import torch.distributed as dist
 from rich.console import Console
 from transformers import TrainerCallback
 
-from spancredit.commands.ranks import is_main
 from spancredit.evaluation.accuracy import Exam, greedy_accuracy, sampled_accuracy
+from spancredit.ranks import is_main
 from spancredit.report.figures import learning_curve, save
 from spancredit.report.progress import RunProgress
 from spancredit.report.records import append_lines, make_record

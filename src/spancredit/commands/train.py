@@ -15,14 +15,14 @@ from transformers.utils import is_peft_available
 from trl import ModelConfig, get_peft_config, get_quantization_config
 from trl.rewards import get_soft_overlong_punishment
 
-from spancredit.commands.distribution import check_launch, check_layout, load_trained, save_whole
+from spancredit.commands.distribution import check_launch, load_trained, save_whole, weights_held
 from spancredit.commands.quiet import quiet
-from spancredit.commands.ranks import is_main, once, part, talking
 from spancredit.commands.recorder import Recorder
 from spancredit.commands.train_arguments import Request, TaskArguments, parse, read_request
 from spancredit.errors import ConfigError
 from spancredit.evaluation.accuracy import Exam
 from spancredit.models import load_policy
+from spancredit.ranks import is_main, once, part, talking
 from spancredit.report.records import write
 from spancredit.report.runfolder import RunFolder, latest, step_of, unused
 from spancredit.tasks.task import HELD_OUT, load_task
@@ -43,7 +43,7 @@ def train(argv: list[str], console: Console | None = None) -> RunFolder:
     asked, arguments, model = parse_checked(*(resumed.request() if resumed else (request.config, request.flags)))
     check_launch(arguments)
     if resumed is not None:
-        resumed.check_processes(arguments.world_size)
+        resumed.check_launch(arguments.world_size, weights_held(arguments))
     peft_config = _peft_config(model)
     policy, tokenizer = load_policy(str(model.model_name_or_path), trainable=True, **init_arguments(model, arguments))
     if peft_config is not None and is_peft_model(policy):
@@ -59,7 +59,7 @@ def train(argv: list[str], console: Console | None = None) -> RunFolder:
         _most_tokens(arguments),
         asked.held_out_batch,
     )
-    group = talking(arguments.world_size)
+    group = talking()
     folder, checkpoint = once(partial(_run, request, resumed, asked.task, arguments), group)
     arguments.output_dir = str(folder.path)
     arguments.disable_tqdm = True
@@ -85,8 +85,6 @@ def train(argv: list[str], console: Console | None = None) -> RunFolder:
         on_credit=recorder.record,
     )
     trainer.remove_callback(PrinterCallback)
-    if checkpoint is not None:
-        check_layout(trainer, checkpoint)
     settings = {**asdict(asked), **trainer.args.to_dict(), **asdict(model)}
     once(partial(_begin, folder, checkpoint, settings), group)
     with recorder.progress.running():
@@ -95,9 +93,9 @@ def train(argv: list[str], console: Console | None = None) -> RunFolder:
             load_trained(trainer, checkpoint)
         else:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    save_whole(trainer, folder.path / "model")
     if is_main():
         recorder.finish()
-    save_whole(trainer, folder.path / "model")
     part(group)
     return folder
 
@@ -151,7 +149,8 @@ def _run(
     if resumed is not None:
         return resumed, resumed.last_checkpoint()
     path = request.output_dir or unused(RUNS / f"{task}-{arguments.credit.mode}-seed{arguments.seed}")
-    created = RunFolder.create(path, request.flags, request.config, arguments.seed, arguments.world_size)
+    launch = arguments.world_size, weights_held(arguments)
+    created = RunFolder.create(path, request.flags, request.config, arguments.seed, *launch)
     return created, None
 
 

@@ -25,21 +25,22 @@ class Move:
 
 
 def shared_out(
-    measure: Callable[[list[Job]], Sequence[Result]],
+    measure: Callable[[list[Job], float], Sequence[Result]],
     jobs: Sequence[Job],
     prices: Sequence[float],
     group: dist.ProcessGroup | None,
 ) -> list[Result]:
-    """`measure(jobs)`, with the ranks of the group sharing out the jobs of all of them by their prices.
+    """`measure(jobs, 1.0)`, with the ranks of the group sharing out the jobs of all of them by their prices.
 
     Every rank of the group calls it, with its own jobs, and gets the results of these, in order. What travels is
     pickled: jobs that move, once each way, and everyone's prices.
 
     Args:
+        measure: Measures jobs, and is told what they cost over what a rank has to do in the mean.
         prices: What each job costs, in any unit that is the same on all ranks.
     """
     if group is None:
-        return list(measure(list(jobs)))
+        return list(measure(list(jobs), 1.0))
     loads: list[list[float]] = [[]] * dist.get_world_size(group)
     dist.all_gather_object(loads, list(prices), group=group)
     me, moves = dist.get_rank(group), moves_for(loads)
@@ -47,7 +48,8 @@ def shared_out(
     left = [i for i in range(len(jobs)) if all(i != move.job for some in given.values() for move in some)]
     _send({taker: [jobs[move.job] for move in some] for taker, some in given.items()}, group)
     received = _receive(taken, group)
-    results = list(measure([*(jobs[i] for i in left), *(job for some in received.values() for job in some)]))
+    mine = [*(jobs[i] for i in left), *(job for some in received.values() for job in some)]
+    results = list(measure(mine, share_of(loads, moves, me)))
     own, others = results[: len(left)], iter(results[len(left) :])
     _send({giver: [next(others) for _ in some] for giver, some in received.items()}, group)
     back = _receive(given, group)
@@ -84,6 +86,14 @@ def moves_for(loads: Sequence[Sequence[float]]) -> list[Move]:
         totals[giver], totals[taker] = totals[giver] - price, totals[taker] + price
         moves.append(Move(giver, taker, job))
     return moves
+
+
+def share_of(loads: Sequence[Sequence[float]], moves: Sequence[Move], rank: int) -> float:
+    """What a rank has to do after the moves, over the mean; 1 where nobody has anything to do."""
+    load, mean = sum(loads[rank]), sum(map(sum, loads)) / len(loads)
+    for move in moves:
+        load += loads[move.giver][move.job] * ((move.taker == rank) - (move.giver == rank))
+    return load / mean if mean else 1.0
 
 
 def _by_peer(moves: Sequence[Move], me: int, giving: bool) -> dict[int, list[Move]]:

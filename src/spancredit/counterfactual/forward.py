@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import Any
 
 import torch
+from torch.distributed.tensor import DTensor
 from transformers import DynamicCache, PreTrainedModel
 
 from spancredit.counterfactual.interventions import Row
@@ -155,7 +156,13 @@ def outgrows_rope(model: Any, row: Row) -> bool:
 
 
 def device_of(model: Any) -> torch.device:
-    return next(model.parameters()).device
+    """Where the model computes: shards may wait on the CPU for their use elsewhere."""
+    parameter = next(model.parameters())
+    accelerator = torch.accelerator.current_accelerator()
+    in_parts = isinstance(parameter, DTensor) or hasattr(parameter, "ds_id")
+    if accelerator is None or not in_parts:
+        return parameter.device
+    return torch.device(accelerator.type, torch.accelerator.current_device_index())
 
 
 def _logits(model: Any, ids_BL: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:

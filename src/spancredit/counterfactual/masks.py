@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch.nn.attention.flex_attention import BlockMask
 
+from spancredit.counterfactual.forward import device_of
 from spancredit.counterfactual.parts import Part
 from spancredit.counterfactual.trie import NEVER, Trie
 
@@ -137,7 +138,7 @@ def masks_for(model: Any, sight: Sight) -> Any:
     """The mask as the family takes it: one, or one for each type of layer; windows reach back over positions."""
     config = model.config.get_text_config()
     parameter = next(model.parameters())
-    sight = sight.to(parameter.device)
+    sight = sight.to(device_of(model))
     window = getattr(config, "sliding_window", None)
     types = set(getattr(config, "layer_types", None) or ())
 
@@ -147,7 +148,7 @@ def masks_for(model: Any, sight: Sight) -> Any:
         seen_B1NK = sight.dense(window)[:, None]
         if model.config._attn_implementation == "sdpa":
             return seen_B1NK
-        zeros = torch.zeros(seen_B1NK.shape, dtype=parameter.dtype, device=parameter.device)
+        zeros = torch.zeros(seen_B1NK.shape, dtype=parameter.dtype, device=device_of(model))
         return zeros.masked_fill(~seen_B1NK, torch.finfo(parameter.dtype).min)
 
     if not types:

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from spancredit.counterfactual.forward import accepts, carries_state, inner, layer_types, outgrows_rope
+from spancredit.counterfactual.forward import accepts, carries_state, device_of, inner, layer_types, outgrows_rope
 from spancredit.counterfactual.interventions import Row
 from spancredit.counterfactual.projection import trunk_of
 
@@ -52,7 +52,7 @@ def takes_flex(model: Any) -> bool:
     parameter, text = next(model.parameters()), model.config.get_text_config()
     head = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     supports = getattr(inner(model), "_supports_flex_attn", False)
-    return parameter.device.type == "cuda" and supports and parameter.dtype != torch.float64 and head >= 16
+    return device_of(model).type == "cuda" and supports and parameter.dtype != torch.float64 and head >= 16
 
 
 @contextmanager

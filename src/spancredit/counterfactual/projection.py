@@ -22,6 +22,21 @@ def trunk_of(model: Any) -> Any:
     return None if trunk is whole else trunk
 
 
+@contextmanager
+def computing_dtype(model: Any) -> Iterator[set[torch.dtype]]:
+    """A set that fills with the dtypes that the trunk gives: shards may compute in a lower one than they are kept in."""
+    dtypes: set[torch.dtype] = set()
+    trunk = trunk_of(model)
+    if trunk is None:
+        yield dtypes
+        return
+    hook = trunk.register_forward_hook(lambda *given: dtypes.add(given[-1].last_hidden_state.dtype))
+    try:
+        yield dtypes
+    finally:
+        hook.remove()
+
+
 def selected_logits(model: Any, inputs: dict[str, Any], rows_N: torch.Tensor, places_N: torch.Tensor) -> Iterator[Any]:
     """Logits `(n, V)` in chunks of the `N` positions, each a row of the batch and a place in it: one forward."""
     yield from logits_of(model, [trunk_states(model, inputs, rows_N, places_N)])
@@ -38,7 +53,7 @@ def trunk_states(model: Any, inputs: dict[str, Any], rows_N: torch.Tensor, place
     given: list[Any] = []
 
     def narrow(module: Any, args: Any, output: Any) -> Any:
-        given.append(_bare(output, output.last_hidden_state[rows_N, places_N][None]))
+        given.append(bare(output, output.last_hidden_state[rows_N, places_N][None]))
         return _with_states(output, output.last_hidden_state[:1, :0])
 
     trunk = trunk_of(model)
@@ -68,12 +83,12 @@ def logits_of(model: Any, states: Sequence[Any]) -> Iterator[Any]:
     states_1ND = torch.cat([output.last_hidden_state for output in states], dim=1)
     for chunk_1nD in states_1ND.split(chunk_size(model), dim=1):
         keep_step(Kind.HEAD)
-        with answering(trunk_of(model), _bare(states[0], chunk_1nD)):
+        with answering(trunk_of(model), bare(states[0], chunk_1nD)):
             logits_1nV = model(input_ids=no_token_10, **options).logits
         yield logits_1nV[0]
 
 
-def _bare(output: Any, states_BND: torch.Tensor) -> Any:
+def bare(output: Any, states_BND: torch.Tensor) -> Any:
     """An output of the same class with nothing but states: no caches that would outlive their forward."""
     return type(output)(last_hidden_state=states_BND)
 

@@ -12,6 +12,7 @@ from spancredit.counterfactual.forward import resumed_logps, row_logps, share_fo
 from spancredit.counterfactual.interventions import Row
 from spancredit.counterfactual.packable import outruns, why_not
 from spancredit.counterfactual.packed import score_packed
+from spancredit.counterfactual.projection import computing_dtype
 from spancredit.errors import ModelError
 from spancredit.types import Cost
 
@@ -116,12 +117,14 @@ def _kind(scorer: str, jobs: Sequence[Sequence[Row]]) -> tuple[object, ...]:
 def _check(model: Any, job: Sequence[Row], scores: Scores, scorer: str, temperature: float) -> bool:
     """Hold a job's scores to the definition; False if the definition gives no finite number to hold them to."""
     chosen = sorted({0, min(1, len(job) - 1), len(job) // 2, len(job) - 1})
-    definition = sequential(model, [job[i] for i in chosen], temperature, 0)
+    with computing_dtype(model) as dtypes:
+        definition = sequential(model, [job[i] for i in chosen], temperature, 0)
+    loosest = max(TOLERANCE[dtype] for dtype in (_compute_dtype(model), *dtypes))
     pairs = [
         pair for i, (exact, _) in zip(chosen, definition, strict=True) for pair in zip(scores[i][0], exact, strict=True)
     ]
     for got, expected in pairs:
-        tolerance = TOLERANCE[_compute_dtype(model)] * max(1.0, abs(expected))
+        tolerance = loosest * max(1.0, abs(expected))
         if math.isfinite(expected) and not abs(got - expected) <= tolerance:
             raise ModelError(
                 f"self-check failed: {scorer} gives the answer {got:.6f} nats, sequential {expected:.6f}, expected at "

@@ -37,12 +37,21 @@ class RunFolder:
         return self.path / "held_out.jsonl"
 
     @classmethod
-    def create(cls, path: Path, flags: list[str], settings: Path | None, seed: int, processes: int = 1) -> "RunFolder":
+    def create(
+        cls,
+        path: Path,
+        flags: list[str],
+        settings: Path | None,
+        seed: int,
+        processes: int = 1,
+        weights: str = "whole weights",
+    ) -> "RunFolder":
         """Start a run in a folder that holds none.
 
         Args:
             flags, settings: The command line and the YAML file that the run is started with, kept to resume it.
             seed, processes: Of the run.
+            weights: How the processes hold those of the policy.
 
         Raises:
             RunFolderError: if the folder already holds a run.
@@ -55,7 +64,7 @@ class RunFolder:
         if settings is not None:
             write(path / "settings.yaml", settings.read_text(encoding="utf-8"))
         versions = {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
-        facts = {"flags": flags, "seed": seed, "processes": processes, "versions": versions}
+        facts = {"flags": flags, "seed": seed, "processes": processes, "weights": weights, "versions": versions}
         facts["machine"] = platform.platform()
         write(path / "run.json", json.dumps(facts, indent=2) + "\n")
         return cls(path)
@@ -88,17 +97,26 @@ class RunFolder:
         settings = self.path / "settings.yaml"
         return settings if settings.exists() else None, list(self.facts()["flags"])
 
-    def check_processes(self, processes: int) -> None:
-        """Refuse to continue the run with another number of processes.
+    def check_launch(self, processes: int, weights: str) -> None:
+        """Refuse to continue the run in other processes than it was started in.
+
+        Args:
+            weights: How they hold the policy's.
 
         Raises:
-            RunFolderError: if it was started with another one.
+            RunFolderError: if their number or the way is another one.
         """
-        started = self.facts().get("processes", 1)
+        started, held = self.facts().get("processes", 1), self.facts().get("weights", weights)
         if processes != started:
             raise RunFolderError(
                 f"{self.path} was started in {started} process{'es' if started > 1 else ''} and is resumed in "
-                f"{processes}; expected as many, by which prompts and random states of a step are shared out."
+                f"{processes}; expected as many, since batches and random states are of each process: accelerate "
+                f"launch --num_processes {started} (without it for 1)."
+            )
+        if weights != held:
+            raise RunFolderError(
+                f"{self.path} was started with {held} and is resumed with {weights}; expected the same config of the "
+                "launcher, since checkpoints are written its way."
             )
 
     def last_checkpoint(self) -> Path | None:

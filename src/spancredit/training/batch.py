@@ -1,9 +1,8 @@
-"""TRL's padded generation batch as rollouts, values of tokens as a batch again, and what all ranks have on one."""
+"""TRL's padded generation batch as rollouts, and values of tokens as a batch again."""
 
 from typing import Any
 
 import torch
-import torch.distributed as dist
 
 from spancredit.types import Rollout
 
@@ -33,13 +32,3 @@ def padded(rows: list[torch.Tensor], output: dict[str, Any]) -> torch.Tensor:
     for b, row_T in enumerate(rows):
         values_BT[b, : len(row_T)] = row_T
     return values_BT.to(output["advantages"])
-
-
-def on_main(mine: list[Any], group: dist.ProcessGroup | None) -> list[Any]:
-    """What all ranks have, in the order of ranks, on the first of them; nothing on the others, who need no copy."""
-    if group is None:
-        return mine
-    first = dist.get_rank(group) == 0
-    parts: list[list[Any]] = [[]] * dist.get_world_size(group)
-    dist.gather_object(mine, parts if first else None, group=group, group_dst=0)
-    return [one for part in parts for one in part]

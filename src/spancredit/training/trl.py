@@ -8,14 +8,14 @@ from statistics import mean
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from accelerate.utils import gather_object
 from transformers import ProcessorMixin, TrainerCallback
 from transformers.integrations import is_deepspeed_zero3_enabled
 
 from spancredit.credit import assign_credit
 from spancredit.errors import TrainerError
-from spancredit.training.batch import on_main, padded, rollouts_of
+from spancredit.ranks import on_main, talking
+from spancredit.training.batch import padded, rollouts_of
 from spancredit.training.config import CreditGRPOConfig
 from spancredit.training.metrics import merge, tally
 from spancredit.training.pace import Pace
@@ -45,7 +45,7 @@ class CreditGRPOTrainer(ResamplingTrainer):
     measured once for each generation batch, before it is shuffled and split, so it holds across inner epochs and
     micro-batches of any size.
 
-    `on_credit` is given on every rank or on none; it is called on the main process.
+    `on_credit` is called on the main process; what other ranks are given is not.
 
     Raises:
         TrainerError: at start, if `args` is no `CreditGRPOConfig`, a setting cannot carry per-token
@@ -71,8 +71,8 @@ class CreditGRPOTrainer(ResamplingTrainer):
         if self.args.step_advantages == "resampled" and self.accelerator.num_processes > 1:
             raise TrainerError("step_advantages='resampled' runs in one process; expected 'group' with several.")
         self._on_credit = on_credit
-        several = self.accelerator.num_processes > 1
-        self._group = dist.new_group(backend="gloo") if several else None  # ranks that score together
+        self._observed = gather_object([on_credit is not None])[0]
+        self._group = talking()  # ranks that score together
         self._seconds = dict.fromkeys(PHASES, 0.0)  # since the last optimizer step
         self._pace = Pace()
         self.add_callback(_Phases(self))
@@ -113,6 +113,12 @@ class CreditGRPOTrainer(ResamplingTrainer):
         self.accelerator.wait_for_everyone()
 
     def _check_sharding(self) -> None:
+        shape = self.accelerator.parallelism_config
+        if shape is not None and max(shape.tp_size, shape.cp_size, shape.sp_size) > 1:
+            raise TrainerError(
+                "tensor, context or sequence parallelism is on, whose ranks compute one forward together; expected "
+                "data parallelism, in which each rank scores rollouts of its own."
+            )
         if self.is_fsdp_enabled and self.accelerator.state.fsdp_plugin.fsdp_version != 2:
             raise TrainerError("the policy is sharded by FSDP's first version; expected fsdp_version: 2.")
         if self.args.credit.scorer == "gradient" and (self.is_fsdp_enabled or is_deepspeed_zero3_enabled()):
@@ -162,10 +168,10 @@ class CreditGRPOTrainer(ResamplingTrainer):
                 logged.pop()
             logged.extend(used)
 
-        if self._on_credit is None:
+        if not self._observed:
             return
         everything = on_main(list(zip(rollouts, credits, strict=True)), self._group)
-        if self.accelerator.is_main_process:
+        if self._on_credit is not None and self.accelerator.is_main_process:
             rollouts, credits = [r for r, _ in everything], [c for _, c in everything]
             self._on_credit(CreditBatch(self.state.global_step, rollouts, self.batch_rewards, credits))
 
