@@ -157,16 +157,16 @@ def test_the_doctor_says_that_verl_is_not_installed(monkeypatch):
 
     monkeypatch.setattr(doctor, "version", missing)
     assert doctor.examine([]) == [
-        doctor.Finding(False, "verl is not installed; expected: pip install 'spancredit[verl]'.")
+        doctor.Finding(False, "verl is not installed here; docs/verl.md says how, in an environment of its own.")
     ]
     shown = CliRunner().invoke(app, ["doctor", "--verl"])
     assert (shown.exit_code, shown.stdout) == (
         1,
-        "wrong verl is not installed; expected: pip install 'spancredit[verl]'.\n",
+        "wrong verl is not installed here; docs/verl.md says how, in an environment of its own.\n",
     )
     plain = CliRunner().invoke(app, ["doctor", "--verl", "--json"])
     assert json.loads(plain.stdout) == [
-        {"ok": False, "text": "verl is not installed; expected: pip install 'spancredit[verl]'."}
+        {"ok": False, "text": "verl is not installed here; docs/verl.md says how, in an environment of its own."}
     ]
 
 

@@ -215,3 +215,20 @@ def test_wrong_rollouts_and_ranges_are_refused_before_the_engine_is_asked():
     with pytest.raises(ModelError, match="tokenizer is None"):
         sc.weights_for(rollouts(), engine, None, sc.CreditConfig(intervention="delete"))
     assert engine.calls == []
+
+
+def test_numbers_that_stand_one_place_too_early_are_noticed():
+    engine = Engine(tiny("llama"))
+
+    def shifted(sequences):
+        return [[*logps[1:], 0.0] for logps in engine(sequences)]
+
+    with pytest.raises(sc.ModelError, match="each place has to hold its own token's log-probability"):
+        sc.weights_for(rollouts(), shifted, char_tokenizer())
+
+
+def test_logits_of_all_tokens_and_what_is_no_function_are_named_in_one_sentence():
+    with pytest.raises(sc.ModelError, match=r"a Tensor of shape \(7,\); expected a number for each token"):
+        sc.weights_for(rollouts(), lambda asked: [torch.zeros(len(ids), 7) for ids in asked], char_tokenizer())
+    with pytest.raises(sc.ConfigError, match="logprobs is a PreTrainedTokenizerFast; expected a function"):
+        sc.weights_for(rollouts(), char_tokenizer(), Engine(tiny("llama")))

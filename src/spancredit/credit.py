@@ -105,7 +105,7 @@ def weights_for(
         RolloutError: as `assign_credit`.
     """
     config = config or CreditConfig()
-    check_engine(config)
+    check_engine(config, logprobs)
     facts = ModelFacts.of(None, tokenizer)
     replacement = _replacement(config, tokenizer, facts)
     plans = agreed(lambda: plan_rollouts(rollouts, tokenizer, facts, config, spans, answers), group)

@@ -29,7 +29,7 @@ def check_launch(arguments: TrainingArguments) -> None:
         if ignored and os.environ.get(f"ACCELERATE_USE_{name}", "").lower() == "true":
             raise ConfigError(
                 f"the launcher asks for {asked}, which accelerate leaves out on the CPU; expected use_cpu: false and "
-                "an accelerator for each process, or another config."
+                "an accelerator for each process, or recipes/accelerate/ddp.yaml."
             )
     plugin = arguments.deepspeed_plugin
     if plugin is None or plugin.zero_stage != 3:
@@ -42,12 +42,14 @@ def check_launch(arguments: TrainingArguments) -> None:
 
 
 def weights_held(arguments: TrainingArguments) -> str:
-    """How the processes hold the policy's weights, and so how checkpoints are written."""
+    """How the processes hold the policy's weights, so how checkpoints are written, and the launcher's precision."""
+    precision = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    mixed = "" if precision == "no" else f", computing in {precision}"
     if arguments.deepspeed_plugin is not None:
-        return f"DeepSpeed's ZeRO-{arguments.deepspeed_plugin.zero_stage}"
+        return f"DeepSpeed's ZeRO-{arguments.deepspeed_plugin.zero_stage}{mixed}"
     if os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true":
-        return f"FSDP's shards, saved as {os.environ.get('FSDP_STATE_DICT_TYPE', 'they are by default')}"
-    return "whole weights"
+        return f"FSDP's shards, saved as {os.environ.get('FSDP_STATE_DICT_TYPE', 'they are by default')}{mixed}"
+    return f"whole weights{mixed}"
 
 
 def load_trained(trainer: Trainer, checkpoint: Path) -> None:

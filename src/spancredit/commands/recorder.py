@@ -43,6 +43,7 @@ class Recorder(TrainerCallback):
         self.exam, self.held_out_steps, self.sampling = exam, held_out_steps, sampling
         self.records_per_step = records_per_step
         self.progress = RunProgress(console)
+        self.say = console.print
         self.group = group
 
     def start(self) -> None:

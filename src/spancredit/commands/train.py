@@ -22,7 +22,7 @@ from spancredit.commands.train_arguments import Request, TaskArguments, parse, r
 from spancredit.errors import ConfigError
 from spancredit.evaluation.accuracy import Exam
 from spancredit.models import load_policy
-from spancredit.ranks import is_main, once, part, talking
+from spancredit.ranks import agreed, is_main, once, part, talking
 from spancredit.report.records import write
 from spancredit.report.runfolder import RunFolder, latest, step_of, unused
 from spancredit.tasks.task import HELD_OUT, load_task
@@ -61,6 +61,7 @@ def train(argv: list[str], console: Console | None = None) -> RunFolder:
     )
     group = talking()
     folder, checkpoint = once(partial(_run, request, resumed, asked.task, arguments), group)
+    agreed(folder.check_seen, group)
     arguments.output_dir = str(folder.path)
     arguments.disable_tqdm = True
 
@@ -87,6 +88,8 @@ def train(argv: list[str], console: Console | None = None) -> RunFolder:
     trainer.remove_callback(PrinterCallback)
     settings = {**asdict(asked), **trainer.args.to_dict(), **asdict(model)}
     once(partial(_begin, folder, checkpoint, settings), group)
+    if arguments.world_size > 1:
+        recorder.say(_batch_in_words(arguments))
     with recorder.progress.running():
         recorder.start()
         if checkpoint is not None and folder.trained_to_the_end(checkpoint):
@@ -126,6 +129,12 @@ def _check_size(problems: int, arguments: CreditGRPOConfig) -> None:
 
 def _most_tokens(arguments: CreditGRPOConfig) -> int:
     return int(arguments.max_completion_length or 512)
+
+
+def _batch_in_words(arguments: CreditGRPOConfig) -> str:
+    own, steps = arguments.per_device_train_batch_size, arguments.gradient_accumulation_steps
+    count = arguments.world_size
+    return f"{count} processes x {own} x {steps} = {count * own * steps} completions a step"
 
 
 def _sampling(arguments: CreditGRPOConfig) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class TaskArguments(TaskSettings):
         ConfigError: if a count is too small, or the task's settings do not fit.
     """
 
-    held_out_steps: int = field(default=20, metadata={"help": "Steps between held-out evaluations; 0 for none."})
+    held_out_steps: int = field(default=20, metadata={"help": "Steps between held-out evaluations; 0: start and end."})
     held_out_sampled: bool = field(
         default=False, metadata={"help": "Whether held-out problems are sampled too, once each, as in training."}
     )

@@ -1,9 +1,11 @@
 """Measuring by an engine: a function that says how likely the tokens of sequences are, wherever the policy is."""
 
 from collections.abc import Callable, Sequence
+from reprlib import repr as repr_short
 from typing import Any, get_args
 
 import torch.distributed as dist
+from transformers import PreTrainedTokenizerBase
 
 from spancredit.config import CreditConfig
 from spancredit.counterfactual.budget import Budgeted, method_name
@@ -15,12 +17,15 @@ from spancredit.errors import ConfigError, ModelError
 from spancredit.types import Cost
 
 SURPRISAL = "surprisal"
+SAME = 1.0  # nats that two companies can change the same number by, at the most
 ROUNDING = 1e-2  # nats by which the log-probability of a certain token can be above 0
 LogProbs = Callable[[list[list[int]]], Sequence[Sequence[float]]]
 
 
-def check_engine(config: CreditConfig) -> None:
-    """Raise a ConfigError if measuring needs more than log-probabilities of sequences."""
+def check_engine(config: CreditConfig, logprobs: Any = callable) -> None:
+    """Raise a ConfigError if measuring needs more than log-probabilities of sequences, or nothing gives them."""
+    if not callable(logprobs) or isinstance(logprobs, PreTrainedTokenizerBase):
+        raise ConfigError(f"logprobs is a {type(logprobs).__name__}; expected a function of sequences of token ids.")
     others = [name for name in get_args(ProxyName) if name != SURPRISAL]
     for setting, holds in {
         f"horizon {config.horizon}": config.horizon is not None,
@@ -84,7 +89,26 @@ def _ask(logprobs: LogProbs, rows: Sequence[Row], group: dist.ProcessGroup | Non
             raise ModelError(
                 f"logprobs returned {_told(numbers, 'numbers')} for sequence {i}; expected {len(ids)}, one a token."
             )
-    return [_sums(i, row, numbers) for i, (row, numbers) in enumerate(zip(rows, logps, strict=False))]
+    sums = [_sums(i, row, numbers) for i, (row, numbers) in enumerate(zip(rows, logps, strict=False))]
+    _check_places(rows, logps)
+    return sums
+
+
+def _check_places(rows: Sequence[Row], logps: Sequence[Sequence[float]]) -> None:
+    """A row and its counterfactual say the same up to the span; if not, numbers stand one place too early."""
+    clean: dict[tuple[int, ...], Sequence[float]] = {}
+    for i, (row, logps_L) in enumerate(zip(rows, logps, strict=False)):
+        if row.original is None:
+            clean[row.input_ids] = logps_L
+        elif row.start > 1:
+            place = row.start - 1
+            before, here = _logp(i, clean[row.original][place]), _logp(i, logps_L[place])
+            if abs(before - here) > SAME:
+                raise ModelError(
+                    f"logprobs returned {here:.3f} nats for token {place} of sequence {i} and {before:.3f} without the "
+                    "change behind it; expected the same: each place has to hold its own token's log-probability, not "
+                    "the next one's."
+                )
 
 
 def _size(found: Any) -> int | None:
@@ -107,7 +131,12 @@ def _sums(i: int, row: Row, logps_L: Sequence[float]) -> tuple[float, ...]:
 def _logp(i: int, value: Any) -> float:
     """A log-probability, which may be -inf or NaN, but no loss: with its sign turned, credit would be, too."""
     if not hasattr(value, "__float__") or getattr(value, "ndim", None):
-        raise ModelError(f"logprobs returned sequence {i} with {value!r}; expected a number for each token.")
+        shape = getattr(value, "shape", None)
+        got = repr_short(value) if shape is None else f"a {type(value).__name__} of shape {tuple(shape)}"
+        raise ModelError(
+            f"logprobs returned sequence {i} with {got}; expected a number for each token: its own log-probability, no "
+            "logits of all."
+        )
     if float(value) > ROUNDING:
         raise ModelError(
             f"logprobs returned sequence {i} with {float(value):g}; expected log-probabilities, at most 0."

@@ -24,7 +24,7 @@ def trunk_of(model: Any) -> Any:
 
 @contextmanager
 def computing_dtype(model: Any) -> Iterator[set[torch.dtype]]:
-    """A set that fills with the dtypes that the trunk gives: shards may compute in a lower one than they are kept in."""
+    """A set that fills with the dtypes of what the trunk gives: shards may compute in a lower one than is kept."""
     dtypes: set[torch.dtype] = set()
     trunk = trunk_of(model)
     if trunk is None:

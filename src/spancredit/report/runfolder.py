@@ -97,6 +97,18 @@ class RunFolder:
         settings = self.path / "settings.yaml"
         return settings if settings.exists() else None, list(self.facts()["flags"])
 
+    def check_seen(self) -> None:
+        """Refuse a folder that this process, on another machine than the one that made it, does not see.
+
+        Raises:
+            RunFolderError: if so.
+        """
+        if not (self.path / "run.json").exists():
+            raise RunFolderError(
+                f"{self.path.resolve()} has no run.json on {platform.node()}, though the main process has made it; "
+                "expected a folder that all machines share."
+            )
+
     def check_launch(self, processes: int, weights: str) -> None:
         """Refuse to continue the run in other processes than it was started in.
 

@@ -36,7 +36,7 @@ def examine(arguments: Sequence[str]) -> list[Finding]:
     try:
         found = version("verl")
     except PackageNotFoundError:
-        return [Finding(False, "verl is not installed; expected: pip install 'spancredit[verl]'.")]
+        return [Finding(False, "verl is not installed here; docs/verl.md says how, in an environment of its own.")]
     findings = [Finding(True, f"verl {found} is installed{'' if found == TESTED else f' (tested: {TESTED})'}.")]
     for check in (_trl, _plugin, _mode):
         findings.append(check())
@@ -95,7 +95,8 @@ def _configuration(arguments: Sequence[str]) -> list[Finding]:
         return [Finding(False, sentence) for sentence in wrong]
     if settings.mode == "uniform":
         return [Finding(True, "the configuration is uniform: verl's own training, nothing is measured.")]
-    return [Finding(True, f"the configuration trains with credit: mode {settings.mode}, by {settings.intervention}.")]
+    how = f"mode {settings.mode}, by {settings.intervention}"
+    return [Finding(True, f"credit would be right: {how}. The rest verl checks itself when it starts.")]
 
 
 def composed(arguments: Sequence[str]) -> Mapping[str, Any]:
@@ -123,7 +124,8 @@ def composed(arguments: Sequence[str]) -> Mapping[str, Any]:
             config = OmegaConf.merge(config, values)
         plain: Any = OmegaConf.to_container(config, resolve=True)
     except (HydraException, OmegaConfBaseException, YAMLError, OSError) as error:
-        raise ConfigError(f"verl cannot read this configuration: {str(error).strip().splitlines()[0]}") from error
+        said = " ".join(line.strip() for line in str(error).strip().splitlines()[:2])
+        raise ConfigError(f"verl cannot read this configuration: {said}") from error
     return dict(plain)
 
 
