@@ -230,5 +230,5 @@ def test_numbers_that_stand_one_place_too_early_are_noticed():
 def test_logits_of_all_tokens_and_what_is_no_function_are_named_in_one_sentence():
     with pytest.raises(sc.ModelError, match=r"a Tensor of shape \(7,\); expected a number for each token"):
         sc.weights_for(rollouts(), lambda asked: [torch.zeros(len(ids), 7) for ids in asked], char_tokenizer())
-    with pytest.raises(sc.ConfigError, match="logprobs is a PreTrainedTokenizerFast; expected a function"):
+    with pytest.raises(sc.ConfigError, match=r"logprobs is a \w+; expected a function"):
         sc.weights_for(rollouts(), char_tokenizer(), Engine(tiny("llama")))
