@@ -41,7 +41,6 @@ AARCH64 = {
 MACHINES = {"x86_64": (AUDIT_X86_64, X86_64), "aarch64": (AUDIT_AARCH64, AARCH64)}
 
 _PR_SET_PDEATHSIG = 1
-_PR_SET_DUMPABLE = 4
 _PR_SET_NO_NEW_PRIVS = 38
 _CAPABILITY_VERSION_3 = 0x20080522
 
@@ -81,11 +80,6 @@ def give_up_privileges() -> None:
 
 def end_with_parent(signal: int) -> None:
     prctl(_PR_SET_PDEATHSIG, ctypes.c_ulong(signal))
-
-
-def hide_memory() -> None:
-    """From other processes of the same user, as far as they are not root."""
-    prctl(_PR_SET_DUMPABLE, ctypes.c_ulong(0))
 
 
 def _checked(result: int, what: str) -> int:
