@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import platform
 import shutil
 import sys
 import sysconfig
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from attacks_for_tests import BOMBS, BREACHES, ENDLESS, NUISANCES, TRY, Watch, World, below, end
+from attacks_for_tests import BOMBS, BREACHES, ENDLESS, NUISANCES, OTHER_ABIS, TRY, Watch, World, below, end
 
 from spancredit.errors import SandboxError
 from spancredit.sandbox import Call, Candidate, Sandbox, command, levels
@@ -44,7 +45,6 @@ def works(level: str) -> str:
 def box(request):
     if reason := works(request.param):
         pytest.skip(reason)
-    ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)  # what outlives a zygote stays below this process, and is found
     with Sandbox(request.param, seconds=10.0) as one:
         yield one
 
@@ -59,6 +59,7 @@ def world(tmp_path):
 @pytest.fixture(autouse=True)
 def same_processes(request):
     """No test leaves a process behind."""
+    ctypes.CDLL(None).prctl(SUBREAPER, 1, 0, 0, 0)  # what outlives a zygote stays below this process, and is found
     if "box" in request.fixturenames:
         request.getfixturevalue("box")
     before = below()
@@ -135,6 +136,13 @@ def test_site_packages_of_the_interpreter_are_not_read(box):
 def test_the_environment_is_empty(box):
     code = "import os, ctypes\ndef f(w): return dict(os.environ), ctypes.CDLL(None).getenv(b'HOME')"
     assert attacked(box, code).results[0].value == ({}, 0)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="this machine has one ABI")
+@pytest.mark.parametrize("name", OTHER_ABIS)
+def test_another_abi_is_no_way_around_the_list(box, name):
+    outcome = attacked(box, OTHER_ABIS[name])
+    assert (outcome.status, outcome.detail) == ("crashed", "SIGSYS")
 
 
 @pytest.mark.parametrize("name", ENDLESS)

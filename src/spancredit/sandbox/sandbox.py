@@ -22,7 +22,7 @@ MIB = 1 << 20
 class Sandbox:
     """Runs programs that are not trusted, and says what their calls returned. Use it as a context manager.
 
-    It starts at the first `with`, not before. Threads may share it, and take turns for its processes.
+    It starts with `with` or `open()`. Threads may share it, and take turns for its processes.
 
     Args:
         level: `bubblewrap`, `landlock`, `none`, or `auto`: the first of the first two that works. `none` confines
@@ -63,7 +63,10 @@ class Sandbox:
         self._owner = 0
 
     def __enter__(self) -> "Sandbox":
-        """Start.
+        return self.open()
+
+    def open(self) -> "Sandbox":
+        """Start; `close` ends it. If it is never closed, its processes end with this one.
 
         Raises:
             SandboxError: if the level asked for does not work here, or none of them does; it says what is missing.

@@ -42,13 +42,13 @@ def reading(listable: str, readable: Iterable[str]) -> int:
 
     Args:
         listable: A folder of which only the names can be read, and those of the folders in it.
-        readable: Files and folders.
+        readable: Files and folders; what is not there, as behind a link that leads out of a mount, is left out.
     """
     version = abi()
     files = _FILE_RIGHTS[max(one for one in _FILE_RIGHTS if one <= version)]
     ruleset = _ruleset(files, version)
     _allow(ruleset, listable, _READ_DIR)
-    for path in readable:
+    for path in filter(os.path.exists, readable):
         _allow(ruleset, path, _READ_FILE | (_READ_DIR if os.path.isdir(path) else 0))
     return ruleset
 
