@@ -349,10 +349,18 @@ def test_a_zygote_that_dies_is_started_again_said_once_and_counted():
 
 def _kill_while_it_runs(box, others):
     (zygote,) = children() - others
-    timer = threading.Timer(0.5, lambda: os.kill(zygote.pid, signal.SIGKILL))
+    orphans: list[psutil.Process] = []
+
+    def kill():
+        orphans.extend(zygote.children())
+        zygote.kill()
+
+    timer = threading.Timer(0.5, kill)
     timer.start()
     assert value_of(box, "import time\ndef f(): time.sleep(1.5); return 'again'") == "again"
     timer.join()
+    assert len(orphans) == 1
+    assert not psutil.wait_procs(orphans, timeout=0.5)[1]
 
 
 def test_a_candidate_whose_zygote_dies_twice_is_lost(monkeypatch):
@@ -466,6 +474,18 @@ def test_an_argument_that_is_no_builtin_is_refused(box, args):
         box.run([Candidate("", "f", (Call(), Call(args)))])
 
 
+def test_code_that_is_too_long_or_no_text_is_said(box):
+    with pytest.raises(SandboxError, match="the code cannot be sent into the sandbox: it is larger"):
+        outcome_of(box, "#" * (65 << 20))
+    assert outcome_of(box, "a = '\0'").detail in ("SyntaxError", "ValueError")
+    assert outcome_of(box, "a = '\ud800'").detail == "UnicodeEncodeError"
+
+
+def test_a_signal_without_a_name_is_said():
+    with Sandbox("none") as box:
+        assert outcome_of(box, "import os\ndef f(): os.kill(os.getpid(), 40)").detail == "signal 40"
+
+
 def test_a_sandbox_is_used_open_and_where_it_was_opened(box):
     with pytest.raises(SandboxError, match="not open"):
         Sandbox().run([ADD])
@@ -485,6 +505,30 @@ def test_a_sandbox_is_used_open_and_where_it_was_opened(box):
         finally:
             os._exit(4)
     assert os.waitstatus_to_exitcode(os.waitpid(forked, 0)[1]) == 3
+
+
+def test_a_thread_that_waits_when_it_closes_is_told():
+    said: list[object] = []
+
+    def wait():
+        try:
+            said.append(value_of(box, "def f(): return 1"))
+        except SandboxError as error:
+            said.append(str(error))
+
+    box = Sandbox("landlock", seconds=30.0).open()
+    taken = box._free.get()
+    threads = [threading.Thread(target=wait) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    while box._free.qsize() or not all(thread.is_alive() for thread in threads):
+        time.sleep(0.01)
+    box._free.put(taken)
+    box.close()
+    for thread in threads:
+        thread.join(60)
+    assert len(said) == 2
+    assert all(one == 1 or "not open" in str(one) for one in said), said
 
 
 def test_the_names_of_blocks_are_distinct():

@@ -58,7 +58,6 @@ class Sandbox:
         self.restarts = 0
         self._asked: LevelName | Literal["auto"] = level
         self._processes = processes
-        self._free: SimpleQueue[Zygote | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._owner = 0
 
@@ -74,6 +73,7 @@ class Sandbox:
         if self._owner:
             raise SandboxError("this sandbox is open already; make another one.")
         self._name, first, self._level = strongest(self._asked)
+        self._free: SimpleQueue[Zygote | None] = SimpleQueue()
         self._free.put(first)
         for _ in range(self._processes - 1):
             self._free.put(None)  # started when it is needed
@@ -97,6 +97,7 @@ class Sandbox:
             zygote = self._free.get()
             if zygote is not None:
                 zygote.close()
+        self._free.put(None)  # whoever still waits finds it closed
 
     @property
     def level(self) -> str:
@@ -138,6 +139,7 @@ class Sandbox:
         zygote = self._free.get()
         whole = False
         try:
+            self._check_open()
             zygote = zygote or started(self._name)
             outcome = visit(zygote, candidate, calls, self.limits)
             whole = True

@@ -14,7 +14,7 @@ from spancredit.sandbox.inside.child import block
 from spancredit.sandbox.inside.wire import WireError, encode
 from spancredit.sandbox.process import Zygote
 
-LARGEST_ARGUMENTS = 1 << 26  # bytes of a call
+LARGEST = 1 << 26  # bytes of a program, and of a call's arguments
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ def encoded_calls(calls: Sequence[Call]) -> bytes:
     Raises:
         SandboxError: if an argument is no builtin that can travel.
     """
-    return b"".join(block(_arguments(number, call)) for number, call in enumerate(calls))
+    each = ((f"an argument of call {number}", (tuple(one.args), dict(one.kwargs))) for number, one in enumerate(calls))
+    return b"".join(block(_sendable(*one)) for one in each)
 
 
 def visit(zygote: Zygote, candidate: Candidate, calls: bytes, limits: Limits) -> Outcome:
@@ -48,10 +49,11 @@ def visit(zygote: Zygote, candidate: Candidate, calls: bytes, limits: Limits) ->
 
     Raises:
         ZygoteDied: if the zygote did; nothing can be said of the candidate then.
+        SandboxError: if the code is too long.
     """
     budgets = [call.seconds for call in candidate.calls]
     head = (candidate.code, candidate.entry_point, limits.output, len(budgets))
-    request = block(encode(head, LARGEST_ARGUMENTS)) + calls
+    request = block(_sendable("the code", head)) + calls
     began = time.monotonic()
     with zygote.fork(limits.memory, limits.cpu_seconds) as channel:
         talk = Conversation(channel, request, budgets, began + limits.seconds, limits.output)
@@ -64,11 +66,11 @@ def visit(zygote: Zygote, candidate: Candidate, calls: bytes, limits: Limits) ->
     return Outcome(status, results, time.monotonic() - began, cpu_seconds, detail)
 
 
-def _arguments(number: int, call: Call) -> bytes:
+def _sendable(what: str, value: object) -> bytes:
     try:
-        return encode((tuple(call.args), dict(call.kwargs)), LARGEST_ARGUMENTS, opaque=False)
+        return encode(value, LARGEST, opaque=False)
     except WireError as error:
-        raise SandboxError(f"an argument of call {number} cannot be sent into the sandbox: it is {error}.") from error
+        raise SandboxError(f"{what} cannot be sent into the sandbox: it is {error}.") from error
 
 
 def _hung_up(wait_status: int, cpu_seconds: float, limits: Limits) -> tuple[OutcomeStatus, str]:
@@ -78,4 +80,5 @@ def _hung_up(wait_status: int, cpu_seconds: float, limits: Limits) -> tuple[Outc
     number = os.WTERMSIG(wait_status)
     if number == signal.SIGXCPU or (number == signal.SIGKILL and cpu_seconds >= limits.cpu_seconds):
         return "cpu", f"{limits.cpu_seconds} s"
-    return "crashed", signal.Signals(number).name
+    known = number in set(signal.Signals)
+    return "crashed", signal.Signals(number).name if known else f"signal {number}"
