@@ -29,7 +29,12 @@ class _Program(ctypes.Structure):
 
 def program() -> _Program:
     """The filter of this machine, ready for `install`."""
-    machine, calls = kernel.machine()
+    code = instructions(*kernel.machine())
+    return _Program(len(code), b"".join(struct.pack("=HBBI", *one) for one in code))
+
+
+def instructions(machine: int, calls: dict[str, int]) -> list[Instruction]:
+    """The filter of a machine, by its number and its system calls, as code of the kernel's classic BPF."""
     code: list[Instruction] = [
         (_LOAD, 0, 0, _MACHINE),
         (_EQUAL, 1, 0, machine),
@@ -45,8 +50,7 @@ def program() -> _Program:
         if name in calls:
             code += _on(calls[name], body)
     code.append(_refuse(errno.EPERM))
-    packed = b"".join(struct.pack("=HBBI", *one) for one in code)
-    return _Program(len(code), packed)
+    return code
 
 
 def install(filter_: _Program) -> None:
