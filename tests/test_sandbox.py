@@ -339,7 +339,7 @@ def children():
 
 def test_a_zygote_that_dies_is_started_again_said_once_and_counted():
     others = children()
-    with Sandbox("landlock") as box, warnings.catch_warnings(record=True) as caught:
+    with Sandbox("landlock", seconds=30.0) as box, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         _kill_while_it_runs(box, others)
         _kill_while_it_runs(box, others)

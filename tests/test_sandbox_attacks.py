@@ -182,6 +182,14 @@ while True:
     assert attacked(box, code).status in ("flood", "garbled")
 
 
+def test_blocks_that_are_each_permitted_are_cut_when_they_are_too_much_together(box, monkeypatch):
+    monkeypatch.setattr(box, "limits", Limits(seconds=10, cpu_seconds=10, memory=512 * MIB, output=MIB))
+    code = FORGE + "text = b'Vs' + struct.pack('>I', 900_000) + b'x' * 900_000\nforge(b'D', *[text] * 9, b'E')"
+    outcome, _ = box.run([Candidate(code, "f", (Call(),) * 9), HONEST])
+    assert outcome.status == "flood"
+    assert [len(one.value) for one in outcome.results if one.status == "value"] == [900_000]
+
+
 # -- verdicts
 
 
