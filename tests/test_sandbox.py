@@ -333,6 +333,10 @@ def test_threads_may_share_a_sandbox():
 # -- the zygote
 
 
+def alive(process):
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
 def children():
     return set(psutil.Process().children(recursive=True))
 
@@ -355,7 +359,8 @@ def _kill_while_it_runs(box, others):
     def kill():
         orphans.extend(zygote.children())
         zygote.kill()
-        survivors.extend(psutil.wait_procs(orphans, timeout=1)[1])
+        time.sleep(0.5)
+        survivors.extend(one for one in orphans if alive(one))
 
     timer = threading.Timer(0.5, kill)
     timer.start()
