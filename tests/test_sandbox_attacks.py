@@ -14,6 +14,7 @@ from attacks_for_tests import BOMBS, BREACHES, ENDLESS, NUISANCES, OTHER_ABIS, T
 
 from spancredit.errors import SandboxError
 from spancredit.sandbox import Call, Candidate, Sandbox, command, levels
+from spancredit.sandbox.inside import landlock
 from spancredit.sandbox.process import Zygote
 from spancredit.sandbox.visit import Limits, encoded_calls, visit
 
@@ -349,36 +350,64 @@ HOLES = {
 }
 
 
-@pytest.fixture(params=HOLES)
-def hole(request, tmp_path, monkeypatch):
+@pytest.fixture
+def dig(tmp_path, monkeypatch):
+    """Makes a hole, and returns the attack that must notice."""
     if reason := works("landlock"):
         pytest.skip(reason)
-    file, whole, broken, name = HOLES[request.param]
-    inside = shutil.copytree(command.INSIDE, tmp_path / "code" / "inside")
-    text = (inside / file).read_text()
-    assert text.count(whole) == 1
-    (inside / file).write_text(text.replace(whole, broken))
-    monkeypatch.setattr(command, "INSIDE", Path(inside))
-    shutil.rmtree(inside / "__pycache__", ignore_errors=True)
-    return name
+
+    def make(name):
+        file, whole, broken, breach = HOLES[name]
+        inside = shutil.copytree(command.INSIDE, tmp_path / "code" / "inside", ignore=shutil.ignore_patterns("*.pyc"))
+        text = (inside / file).read_text()
+        assert text.count(whole) == 1
+        (inside / file).write_text(text.replace(whole, broken))
+        monkeypatch.setattr(command, "INSIDE", Path(inside))
+        return breach
+
+    return make
 
 
-def test_a_hole_in_the_confinement_is_seen_by_its_attack(hole, tmp_path):
-    (tmp_path / "world").mkdir()
-    world = World(tmp_path / "world")
+def breaches_of(name, folder):
+    """What an attack does in a zygote of the weaker level that no probe has tried."""
+    folder.mkdir()
+    world = World(folder)
     before = below()
     zygote = Zygote("landlock")
     try:
-        candidate = Candidate(BREACHES[hole], "f", (Call((world.facts(),)),))
+        candidate = Candidate(BREACHES[name], "f", (Call((world.facts(),)),))
         outcome = visit(zygote, candidate, encoded_calls(candidate.calls), Limits(10.0, 10, 512 * MIB, MIB))
         breaches = world.breaches(outcome)
     finally:
         zygote.close()
         world.close()
-    assert breaches + end(below() - before), outcome
+    return breaches + end(below() - before)
 
 
-def test_a_hole_in_the_confinement_stops_the_sandbox_from_starting(hole):
+@pytest.mark.parametrize("hole", HOLES)
+def test_a_hole_in_the_confinement_is_seen_by_its_attack(dig, hole, tmp_path):
+    assert breaches_of(dig(hole), tmp_path / "world")
+
+
+@pytest.mark.parametrize("name", ["read a file", "make a file", "remove", "tcp", "abstract socket", "kill another"])
+def test_landlock_holds_without_seccomp(dig, name, tmp_path):
+    if landlock.abi() < (6 if name in ("abstract socket", "kill another") else 4 if name == "tcp" else 1):
+        pytest.skip(f"Landlock's ABI {landlock.abi()} does not know of this")
+    dig("seccomp")
+    assert breaches_of(name, tmp_path / "world") == []
+
+
+@pytest.mark.parametrize(
+    "name", ["tcp", "make a file", "overwrite", "remove", "kill another", "spawn", "leave a daemon"]
+)
+def test_seccomp_holds_without_landlock(dig, name, tmp_path):
+    dig("landlock")
+    assert breaches_of(name, tmp_path / "world") == []
+
+
+@pytest.mark.parametrize("hole", HOLES)
+def test_a_hole_in_the_confinement_stops_the_sandbox_from_starting(dig, hole):
+    dig(hole)
     before = below()
     with pytest.raises(SandboxError, match="a probe inside could"), Sandbox("landlock"):
         pass
