@@ -6,6 +6,7 @@ import platform
 import shutil
 import sys
 import sysconfig
+import threading
 from pathlib import Path
 
 import psutil
@@ -137,6 +138,35 @@ def test_site_packages_of_the_interpreter_are_not_read(box):
 def test_the_environment_is_empty(box):
     code = "import os, ctypes\ndef f(w): return dict(os.environ), ctypes.CDLL(None).getenv(b'HOME')"
     assert attacked(box, code).results[0].value == ({}, 0)
+
+
+def test_a_candidate_has_no_capability_and_few_limits_to_reach(box):
+    """As the kernel says of its process, from this side."""
+    before = below()
+    thread = threading.Thread(target=attacked, args=(box, "import time\ndef f(w): time.sleep(2)"))
+    thread.start()
+    while not (new := below() - before) or "Seccomp:\t2" not in (status := _status(new)):
+        assert thread.is_alive()
+    limits = {name: psutil.Process(next(iter(new)).pid).rlimit(getattr(psutil, f"RLIMIT_{name}")) for name in LIMITS}
+    thread.join()
+    for name in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
+        assert f"{name}:\t0000000000000000" in status
+    assert "NoNewPrivs:\t1" in status
+    assert limits == LIMITS
+
+
+LIMITS = {
+    "FSIZE": (0, 0),
+    "CORE": (0, 0),
+    "NOFILE": (64, 64),
+    "MEMLOCK": (0, 0),
+    "AS": (512 * MIB,) * 2,
+    "CPU": (10, 11),
+}
+
+
+def _status(processes):
+    return "".join(Path(f"/proc/{one.pid}/status").read_text() for one in processes)
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="this machine has one ABI")
