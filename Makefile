@@ -1,9 +1,10 @@
-# `make demo` and `make test` each work alone on a fresh clone; the rest are shortcuts for daily work.
+# `make demo`, `make test` and `make test-verl` each work alone on a fresh clone; the rest are shortcuts for daily work.
 PYTHON ?= python3
 VENV := .venv
+VERL := .venv-verl
 BIN := $(VENV)/bin
 
-.PHONY: demo test unit lint clean
+.PHONY: demo test test-verl unit lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/spancredit train
@@ -13,6 +14,12 @@ test: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+# verl in an environment of its own: its pins are not ours, and it does not start where this TRL is installed. The core's
+# tests run there again, since its transformers is another.
+test-verl: $(VERL)/.installed
+	$(VERL)/bin/python -m pytest tests/with_verl
+	$(VERL)/bin/python -m pytest -m "not slow" $(patsubst %,tests/test_%.py,verl_settings align answers credit scorers segment weighting)
 
 # The tests that take seconds, not minutes.
 unit: $(VENV)/.installed-dev
@@ -34,5 +41,12 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev,peft,math]"
 	touch $@
 
+$(VERL)/.installed: pyproject.toml constraints-verl.txt
+	$(PYTHON) -m venv $(VERL)
+	$(VERL)/bin/pip install --quiet $$(grep ^torch== constraints-verl.txt)
+	$(VERL)/bin/pip install --quiet --constraint constraints-verl.txt --editable ".[verl]" hypothesis pytest
+	$(VERL)/bin/pip uninstall --quiet --yes trl
+	touch $@
+
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VERL) .pytest_cache .mypy_cache .ruff_cache .hypothesis

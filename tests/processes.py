@@ -19,7 +19,8 @@ def run_ranks(script: str, *arguments: object, count: int = 2, seconds: int = 24
         *(sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(count), "--master_port", "0"),
         *("--standalone", str(HERE / script), *map(str, arguments)),
     ]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "SECONDS": str(seconds - 10)}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # where ninja is, by which DeepSpeed builds
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "SECONDS": str(seconds - 10), "PATH": path}
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, start_new_session=True
     )

@@ -22,6 +22,8 @@ METHODS = {  # of TRL's trainer, which ours override or call, with their paramet
     "_remove_unused_columns": ["dataset", "description"],
     "_load_from_checkpoint": ["resume_from_checkpoint", "model"],
     "_save_rng_state": ["output_dir"],
+    "_save": ["output_dir", "state_dict"],
+    "_prepare_for_training": ["max_steps", "train_dataloader", "resume_from_checkpoint"],
     "get_train_dataloader": [],
 }
 ATTRIBUTES = {  # of a trainer that was made
@@ -34,6 +36,7 @@ ATTRIBUTES = {  # of a trainer that was made
     "num_generations": int,
     "max_completion_length": int,
     "is_fsdp_enabled": bool,
+    "is_deepspeed_enabled": bool,
 }
 METRICS = {"num_tokens", "reward", "reward_std", "frac_reward_zero_std", "completions/mean_length", "step_time"}
 BATCH = {"prompt_ids", "prompt_mask", "completion_ids", "completion_mask", "advantages", "num_items_in_batch"}

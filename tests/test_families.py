@@ -17,7 +17,7 @@ import spancredit as sc
 from spancredit.counterfactual.forward import eval_mode
 from spancredit.counterfactual.interventions import Intervention
 from spancredit.counterfactual.scorers import TOLERANCE, packed, sequential
-from spancredit.training.trl import _rollouts
+from spancredit.training.batch import rollouts_of
 
 INTERVENTIONS = get_args(Intervention)
 EXACT = {torch.float32: 1e-4, torch.float64: 1e-9}
@@ -225,7 +225,7 @@ def pad_like_trl(cases: list[Case]) -> dict[str, torch.Tensor]:
 def test_the_padding_of_trl_changes_no_score(family):
     model = (FAMILIES | FALLBACK)[family]()
     cases = flat(draw_groups(4, seed=5))
-    unpadded = [replace(c, rollout=r) for c, r in zip(cases, _rollouts(pad_like_trl(cases)), strict=True)]
+    unpadded = [replace(c, rollout=r) for c, r in zip(cases, rollouts_of(pad_like_trl(cases)), strict=True)]
     expected = credit(model, cases, "sequential", "pad")
     for scorer in ("sequential", "packed"):
         assert greatest_difference(credit(model, unpadded, scorer, "pad"), expected) < EXACT[torch.float32]

@@ -80,3 +80,38 @@ def test_a_completion_of_8k_tokens_is_scored_through_assign_credit():
     drops = [[span.drop for span in credits[scorer].spans] for scorer in ("packed", "sequential")]
     assert drops[0] == pytest.approx(drops[1], abs=1e-4)
     assert credits["packed"].cost.fallbacks == 0
+
+
+@pytest.mark.parametrize("horizon", [None, 8])
+def test_rollouts_beyond_what_a_trie_may_hold_go_into_another_with_the_same_numbers(monkeypatch, horizon):
+    model, prompt = tiny("llama", positions=256), list(range(1, 21))
+    rows, sizes = [], []
+    for nth, (count, size) in enumerate(((4, 60), (9, 90), (1, 30), (6, 60))):
+        rollout, spans, (start, end) = long_case(size + nth, count)
+        clean = clean_row(sc.Rollout(prompt, rollout.completion_ids), Span(start, end, "answer"))
+        rows += [clean, *(intervene(clean, (20 + a, 20 + b), "pad", [0], horizon) for a, b in spans)]
+        sizes.append(1 + count)
+    tries: list[packed_module.Trie] = []
+
+    class Noted(packed_module.Trie):
+        def __init__(self):
+            super().__init__()
+            tries.append(self)
+
+    monkeypatch.setattr(packed_module, "Trie", Noted)
+    with eval_mode(model):
+        whole = packed(model, rows, 1.0, 128)
+        (together,) = tries
+        most = len(together) // 3
+        monkeypatch.setattr(packed_module, "MOST_NODES", most)
+        split = packed(model, rows, 1.0, 128)
+    _, *tries = tries
+    largest = max(sum(cost.tokens for _, cost in split[sum(sizes[:i]) : sum(sizes[: i + 1])]) for i in range(4))
+    assert len(tries) > 1
+    assert all(len(some) <= most + largest for some in tries)
+    again = sum(len(some) for some in tries) - len(together)
+    assert len(prompt) * (len(tries) - 1) <= again < (len(prompt) + 30) * (len(tries) - 1)  # and pads of a first span
+    assert {len(some.answers) for some in tries} <= {sum(sizes[a:b]) for a in range(4) for b in range(a + 1, 5)}
+    assert sum((cost for _, cost in split), sc.Cost()).tokens >= sum(map(len, tries))
+    for (logps, _), (expected, _) in zip(split, whole, strict=True):
+        assert logps == pytest.approx(expected, abs=1e-4)

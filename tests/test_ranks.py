@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from launching import needs_deepspeed
 from processes import run_ranks
 
 import spancredit as sc
@@ -18,6 +19,12 @@ FSDP2 = {
     "FSDP_TRANSFORMER_CLS_TO_WRAP": "LlamaDecoderLayer",
     "FSDP_RESHARD_AFTER_FORWARD": "true",
     "FSDP_STATE_DICT_TYPE": "SHARDED_STATE_DICT",
+}
+ZERO3 = {
+    "ACCELERATE_TORCH_DEVICE": "cpu",
+    "ACCELERATE_USE_DEEPSPEED": "true",
+    "ACCELERATE_DEEPSPEED_ZERO_STAGE": "3",
+    "ACCELERATE_CONFIG_DS_FIELDS": "",
 }
 LOADS = st.lists(st.lists(st.integers(0, 10_000), max_size=12), min_size=1, max_size=9)
 
@@ -78,27 +85,41 @@ def test_shards_sample_completions_that_end_at_different_lengths(tmp_path, monke
     assert all(row["completions/min_length"] < row["completions/max_length"] for row in log)
 
 
+def trained(folder, count, environment, monkeypatch):
+    folder.mkdir()
+    for key, value in environment.items():
+        monkeypatch.setenv(key, value)
+    run_ranks("training_on_ranks.py", folder, 3, count=count, seconds=420)
+    return torch.load(folder / "result.pt")
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    """What one process makes of it."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        return trained(tmp_path_factory.mktemp("ranks") / "one", 1, {}, monkeypatch)
+
+
 @pytest.mark.slow
-def test_two_processes_train_as_one_does_whole_and_in_shards(tmp_path, monkeypatch):
-    results = {}
-    for name, count, environment in (("one", 1, {}), ("ddp", 2, {}), ("fsdp2", 2, FSDP2)):
-        (tmp_path / name).mkdir()
-        for key in FSDP2:
-            monkeypatch.delenv(key, raising=False)
-        for key, value in environment.items():
-            monkeypatch.setenv(key, value)
-        run_ranks("training_on_ranks.py", tmp_path / name, 3, count=count)
-        results[name] = torch.load(tmp_path / name / "result.pt")
-    one = results.pop("one")
+@pytest.mark.parametrize(
+    ("environment", "tolerance"),  # parameters, and times 100 weights: DeepSpeed trains in float32
+    [
+        pytest.param({}, 1e-7, id="ddp"),
+        pytest.param(FSDP2, 1e-7, id="fsdp2"),
+        pytest.param(ZERO3, 2e-5, id="zero3", marks=needs_deepspeed),
+    ],
+)
+def test_two_processes_train_as_one_does_though_one_has_nothing_to_score(
+    one, environment, tolerance, tmp_path, monkeypatch
+):
+    two = trained(tmp_path / "two", 2, environment, monkeypatch)
     assert {reason for _, reason in one["weights"].values()} >= {None, "no_answer"}
-    for name, other in results.items():
-        assert other["weights"].keys() == one["weights"].keys(), name
-        for key, (weights_T, reason) in one["weights"].items():
-            assert other["weights"][key][1] == reason
-            torch.testing.assert_close(other["weights"][key][0], weights_T, atol=1e-5, rtol=0)
-        for key, value in one["parameters"].items():
-            same = torch.allclose(other["parameters"][key], value, atol=1e-6, rtol=0)
-            assert same, (name, key, (other["parameters"][key] - value).abs().max())
-        for mine, its in zip(one["log"], other["log"], strict=True):
-            for metric in ("credit/scored", "credit/drop/calculation", "credit/weight_share/answer", "reward"):
-                assert its[metric] == pytest.approx(mine[metric], abs=1e-6), (name, metric)
+    assert two["weights"].keys() == one["weights"].keys()
+    for key, (weights_T, reason) in one["weights"].items():
+        assert two["weights"][key][1] == reason
+        torch.testing.assert_close(two["weights"][key][0], weights_T, atol=100 * tolerance, rtol=0)
+    for key, value in one["parameters"].items():
+        torch.testing.assert_close(two["parameters"][key], value, atol=tolerance, rtol=0)
+    for mine, its in zip(one["log"], two["log"], strict=True):
+        for metric in ("credit/scored", "credit/drop/calculation", "credit/weight_share/answer", "reward"):
+            assert its[metric] == pytest.approx(mine[metric], abs=10 * tolerance), metric

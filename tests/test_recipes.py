@@ -1,7 +1,6 @@
 """Recipes: every one loads as `spancredit train` loads it, and trains a tiny model of its family with credit."""
 
 import json
-import subprocess
 import sys
 from dataclasses import replace
 from functools import cache
@@ -199,17 +198,3 @@ def test_a_recipe_trains_a_tiny_model_of_its_family_with_credit(recipe, taught, 
     weights = [weight for record in records for weight in record["token_weights"]]
     assert len({round(weight, 3) for weight in weights}) > 2, "tokens got weights of their own"
     assert (folder.path / "model").is_dir()
-
-
-@pytest.mark.slow
-def test_two_processes_train_a_recipe_with_credit_by_the_script_beside_it(taught, data, tmp_path):
-    script, recipe = ROOT / "recipes" / "several_gpus.py", ROOT / "recipes" / "qwen2.5-1.5b.yaml"
-    given = ["--model_name_or_path", taught("qwen2.5", data), "--dataset", data, "--output_dir", tmp_path / "run"]
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", script]
-    command = [*launch, "--config", recipe, *given, *SMALL, "--per_device_train_batch_size", "4"]
-    result = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=300, check=False)
-    assert result.returncode == 0, result.stderr[-2000:]
-    state = json.loads((tmp_path / "run" / "checkpoint-2" / "trainer_state.json").read_text())
-    assert [row["step"] for row in state["log_history"] if "reward" in row] == [1, 2]
-    assert all(row["credit/scored"] > 0 for row in state["log_history"] if "reward" in row)
-    assert (tmp_path / "run" / "model" / "model.safetensors").is_file()

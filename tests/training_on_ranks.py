@@ -3,13 +3,14 @@
 Run by test_ranks.py: `training_on_ranks.py FOLDER STEPS`. Of two prompts in a row the first gets completions of twenty
 steps and the second ones without an answer, so that of two ranks one has all there is to score. With `sampled`
 the policy writes its own, which end where they end, on each rank.
-FSDP2 is chosen as `accelerate launch` chooses it, by the environment; accelerate ignores it on the CPU, and is brought
-to take the ranks for accelerators that talk by gloo.
+FSDP2 and ZeRO-3 are chosen as `accelerate launch` chooses them, by the environment; accelerate ignores them on the CPU,
+and is brought to take the ranks for accelerators that talk by gloo. DeepSpeed trains in float32, all else in float64.
 """
 
 import faulthandler
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -24,6 +25,7 @@ from spancredit.models import load_policy
 from spancredit.training.trl import CreditGRPOConfig, CreditGRPOTrainer
 
 GROUP = 4
+USES = {"ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED"}
 
 
 class Scripted(CreditGRPOTrainer):
@@ -54,10 +56,13 @@ def whole(value: torch.Tensor) -> torch.Tensor:
 def main(folder: Path, steps: int, trainer_class: type[CreditGRPOTrainer] = Scripted) -> None:
     faulthandler.dump_traceback_later(int(os.environ["SECONDS"]), exit=True)
     torch.set_num_threads(1)
-    processes, shards = int(os.environ.get("WORLD_SIZE", 1)), "ACCELERATE_USE_FSDP" in os.environ
+    processes, shards = int(os.environ.get("WORLD_SIZE", 1)), not USES.isdisjoint(os.environ)
+    zero = "ACCELERATE_USE_DEEPSPEED" in os.environ
+    if zero:
+        import deepspeed
     if shards:
         PartialState._prepare_backend = lambda *_: ("gloo", DistributedType.MULTI_GPU)
-    policy, tokenizer = load_policy("bundled", trainable=True, dtype=torch.float64)
+    policy, tokenizer = load_policy("bundled", trainable=True, dtype=torch.float32 if zero else torch.float64)
     config = CreditGRPOConfig(
         output_dir=str(folder),
         max_steps=steps,
@@ -76,7 +81,8 @@ def main(folder: Path, steps: int, trainer_class: type[CreditGRPOTrainer] = Scri
     )
     trainer.train()
     assert is_sharded(trainer.model) == shards
-    parameters = {name: whole(value.detach()) for name, value in trainer.model.named_parameters()}
+    with deepspeed.zero.GatheredParameters(trainer.model.parameters()) if zero else nullcontext():
+        parameters = {name: whole(value.detach()).double().clone() for name, value in trainer.model.named_parameters()}
     if trainer.accelerator.is_main_process:
         weights = {
             (batch.step, *rollout.prompt_ids, *rollout.completion_ids): (credit.token_weights, credit.reason)

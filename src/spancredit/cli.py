@@ -1,8 +1,9 @@
-"""The command line: `spancredit train | eval | compare | explain | study | report | bench`."""
+"""The command line: `spancredit train | eval | compare | explain | study | report | bench | doctor`."""
 
 import json
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -12,8 +13,10 @@ from rich.text import Text
 
 from spancredit import __version__
 from spancredit.commands.bench import app as bench
+from spancredit.commands.doctor import doctor
 from spancredit.commands.evaluate import compare, evaluate
 from spancredit.commands.explain import explain
+from spancredit.commands.ranks import is_main
 from spancredit.errors import SpanCreditError
 
 app = typer.Typer(
@@ -25,6 +28,7 @@ app.add_typer(bench, name="bench")
 app.command("eval")(evaluate)
 app.command()(compare)
 app.command()(explain)
+app.command()(doctor)
 PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
@@ -45,13 +49,14 @@ def train(context: typer.Context) -> None:
     from spancredit.commands.train import train as run
     from spancredit.report.summary import summary
 
-    console = Console()
+    console = Console() if is_main() else Console(quiet=True, force_terminal=False)
     try:
         folder = run(context.args, console)
     except KeyboardInterrupt:
         console.print("interrupted; spancredit train --resume continues from the last checkpoint")
         raise typer.Exit(130) from None
-    console.print(summary(folder))
+    if is_main():
+        console.print(summary(folder))
 
 
 @app.command()
@@ -112,6 +117,7 @@ def report(
     typer.echo(run(folder, out))
 
 
+PATIENCE = 10.0  # seconds
 # What the system says of a full disk, and what torch says where it hides that. safetensors quotes the system.
 DISK_FULL = ("No space left on device", "Disk quota exceeded", "unexpected pos ", "PytorchStreamWriter failed writing")
 
@@ -126,11 +132,18 @@ def disk_full(error: BaseException | None) -> str | None:
 
 
 def main() -> None:
-    """Run the command line; an error of ours is one sentence on standard error and exit status 2, a full disk 1."""
+    """Run the command line; an error of ours is one sentence on standard error and exit status 2, a full disk 1.
+
+    So is a command that needs TRL where it is missing, as it has to be beside verl.
+    """
     try:
         app()
     except SpanCreditError as error:
         _fail(str(error), 2)
+    except ModuleNotFoundError as error:
+        if error.name != "trl":
+            raise
+        _fail("this command trains with TRL, which is not installed; expected an environment with trl, and no verl.", 2)
     except Exception as error:
         said = disk_full(error)
         if said is None:
@@ -143,5 +156,8 @@ def main() -> None:
 
 
 def _fail(sentence: str, status: int) -> NoReturn:
+    """Say it on the main process; elsewhere only if that does not end, and its launcher this one, in the meantime."""
+    if not is_main():
+        time.sleep(PATIENCE)
     Console(stderr=True).print(Text(f"spancredit: {sentence}", style="bold red"), soft_wrap=True)
     sys.exit(status)

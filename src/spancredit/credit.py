@@ -97,7 +97,7 @@ def weights_for(
     Raises:
         ConfigError: if the configuration needs more than log-probabilities: a horizon, a budget, the intervention
             `attention`, or another proxy.
-        ModelError: if `logprobs` returns anything else than one number a token, or there is no pad token.
+        ModelError: if `logprobs` returns anything else than one log-probability a token, or there is no pad token.
         RolloutError: as `assign_credit`.
     """
     config = config or CreditConfig()

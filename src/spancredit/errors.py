@@ -41,6 +41,10 @@ class DataError(SpanCreditError, ValueError):
     """A dataset that cannot be reached, or a row of it that is not of its form."""
 
 
+class SandboxError(SpanCreditError, RuntimeError):
+    """A sandbox that cannot be had here, or work that cannot be put into one."""
+
+
 class RunFolderError(SpanCreditError, RuntimeError):
     """A run folder that is missing, unreadable or already holds another run."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import cached_file, find_adapter_config_file, is_peft_available
 
 from spancredit.errors import ModelError, UnknownNameError
@@ -111,6 +111,10 @@ def _adapter_config(source: str, revision: str | None) -> Path | None:
 def _from_gguf(source: str, hub: dict[str, Any], init_arguments: dict[str, Any]) -> Policy:
     if init_arguments.get("quantization_config") is not None:
         raise ModelError(f"{source!r} is a GGUF file, whose weights are dequantized; expected no other quantization.")
+    try:
+        from transformers import GgufConfig
+    except ImportError as error:
+        raise ModelError(f"{source!r} is a GGUF file, which needs transformers 5.20 or later.") from error
     folder, _, file = source.rpartition("/")
     where = {"pretrained_model_name_or_path": folder or ".", "gguf_file": file}
     own = {**init_arguments, "quantization_config": GgufConfig(dequantize=True)}

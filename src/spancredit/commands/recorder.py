@@ -3,9 +3,11 @@
 import math
 from typing import Any
 
+import torch.distributed as dist
 from rich.console import Console
 from transformers import TrainerCallback
 
+from spancredit.commands.ranks import is_main
 from spancredit.evaluation.accuracy import Exam, greedy_accuracy, sampled_accuracy
 from spancredit.report.figures import learning_curve, save
 from spancredit.report.progress import RunProgress
@@ -17,10 +19,13 @@ from spancredit.training.trl import CreditBatch
 class Recorder(TrainerCallback):
     """A callback for metrics and held-out accuracy, and an `on_credit` observer for records.
 
+    All processes measure accuracy together; the main one alone writes and shows.
+
     Args:
         exam: What accuracy is measured on before, after, and every `held_out_steps` optimizer steps.
         sampling: How its questions are sampled as well, as arguments of `generate`; None: they are not.
         records_per_step: Rollouts of each generation batch that become records, evenly spaced over it.
+        group: The processes, if there are several, talking on the CPU.
     """
 
     def __init__(
@@ -32,21 +37,20 @@ class Recorder(TrainerCallback):
         sampling: dict[str, Any] | None,
         records_per_step: int,
         console: Console,
+        group: dist.ProcessGroup | None,
     ):
         self.folder, self.tokenizer = folder, tokenizer
         self.exam, self.held_out_steps, self.sampling = exam, held_out_steps, sampling
         self.records_per_step = records_per_step
         self.progress = RunProgress(console)
+        self.group = group
 
-    def start(self, model: Any) -> None:
-        """Show what a resumed run holds already; a new one is measured before training."""
+    def start(self) -> None:
+        """Show what a resumed run holds already."""
         for row in self.folder.rows(self.folder.metrics):
             self.progress.log(row)
-        rows = self.folder.rows(self.folder.held_out)
-        for row in rows:
+        for row in self.folder.rows(self.folder.held_out):
             self.progress.held_out(row["step"], row["text"])
-        if not rows:
-            self._evaluate(model, 0)
 
     def finish(self) -> None:
         """Draw the learning curve."""
@@ -63,11 +67,14 @@ class Recorder(TrainerCallback):
         ]
         append_lines(self.folder.records, rows)
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+    def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        """The policy is where it trains only now: a run that is not resumed is measured before its first step."""
         self.progress.expect(state.max_steps)
+        if state.global_step == 0:
+            self._evaluate(model, 0)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
-        if logs and "reward" in logs:
+        if is_main() and logs and "reward" in logs:
             row = {"step": state.global_step, **logs}
             append_lines(self.folder.metrics, [row])
             self.progress.log(row)
@@ -78,11 +85,13 @@ class Recorder(TrainerCallback):
             self._evaluate(model, state.global_step)
 
     def _evaluate(self, model: Any, step: int) -> None:
-        accuracy = greedy_accuracy(model, self.tokenizer, self.exam)
+        accuracy = greedy_accuracy(model, self.tokenizer, self.exam, self.group)
         low, high = accuracy.interval
         row = {"step": step, "accuracy": accuracy.mean, "low": low, "high": high, "text": str(accuracy)}
         if self.sampling is not None:
-            sampled = sampled_accuracy(model, self.tokenizer, self.exam, **self.sampling)
+            sampled = sampled_accuracy(model, self.tokenizer, self.exam, self.group, **self.sampling)
             row |= {"sampled": sampled.mean, "text": f"{accuracy}; sampled {sampled}"}
+        if not is_main():
+            return
         append_lines(self.folder.held_out, [row])
         self.progress.held_out(step, str(row["text"]))

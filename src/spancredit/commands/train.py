@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from transformers.utils import is_peft_available
 from trl import ModelConfig, get_peft_config, get_quantization_config
 from trl.rewards import get_soft_overlong_punishment
 
+from spancredit.commands.distribution import check_launch, check_layout, load_trained, save_whole
 from spancredit.commands.quiet import quiet
+from spancredit.commands.ranks import is_main, once, part, talking
 from spancredit.commands.recorder import Recorder
 from spancredit.commands.train_arguments import Request, TaskArguments, parse, read_request
 from spancredit.errors import ConfigError
@@ -30,11 +33,17 @@ RUNS = Path("runs")
 
 
 def train(argv: list[str], console: Console | None = None) -> RunFolder:
-    """Run the job that the command line asks for, to its end; with `--resume`, from its last checkpoint."""
+    """Run the job that the command line asks for, to its end; with `--resume`, from its last checkpoint.
+
+    Every process of a launcher calls it; the main one alone writes the run folder and shows it.
+    """
     quiet()
     request = read_request(argv)
     resumed = RunFolder.reopen(request.output_dir or latest(RUNS)) if request.resume else None
     asked, arguments, model = parse_checked(*(resumed.request() if resumed else (request.config, request.flags)))
+    check_launch(arguments)
+    if resumed is not None:
+        resumed.check_processes(arguments.world_size)
     peft_config = _peft_config(model)
     policy, tokenizer = load_policy(str(model.model_name_or_path), trainable=True, **init_arguments(model, arguments))
     if peft_config is not None and is_peft_model(policy):
@@ -50,8 +59,8 @@ def train(argv: list[str], console: Console | None = None) -> RunFolder:
         _most_tokens(arguments),
         asked.held_out_batch,
     )
-    folder = resumed or _new_folder(request, asked.task, arguments)
-    checkpoint = resumed.last_checkpoint() if resumed else None
+    group = talking(arguments.world_size)
+    folder, checkpoint = once(partial(_run, request, resumed, asked.task, arguments), group)
     arguments.output_dir = str(folder.path)
     arguments.disable_tqdm = True
 
@@ -63,6 +72,7 @@ def train(argv: list[str], console: Console | None = None) -> RunFolder:
         _sampling(arguments) if asked.held_out_sampled else None,
         asked.records_per_step,
         console or Console(),
+        group,
     )
     trainer = CreditGRPOTrainer(
         policy,
@@ -75,18 +85,20 @@ def train(argv: list[str], console: Console | None = None) -> RunFolder:
         on_credit=recorder.record,
     )
     trainer.remove_callback(PrinterCallback)
+    if checkpoint is not None:
+        check_layout(trainer, checkpoint)
     settings = {**asdict(asked), **trainer.args.to_dict(), **asdict(model)}
-    write(folder.path / "config.json", json.dumps(settings, indent=2, default=str) + "\n")
-    folder.rewind(step_of(checkpoint) if checkpoint else -1)
+    once(partial(_begin, folder, checkpoint, settings), group)
     with recorder.progress.running():
-        with trainer.accelerator.autocast():  # as the policy computes once it trains
-            recorder.start(trainer.model)
+        recorder.start()
         if checkpoint is not None and folder.trained_to_the_end(checkpoint):
-            trainer._load_from_checkpoint(str(checkpoint))
+            load_trained(trainer, checkpoint)
         else:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    recorder.finish()
-    trainer.save_model(str(folder.path / "model"))
+    if is_main():
+        recorder.finish()
+    save_whole(trainer, folder.path / "model")
+    part(group)
     return folder
 
 
@@ -132,9 +144,21 @@ def rewards(
     return [right, *([overlong] if overlong_cache else [])]
 
 
-def _new_folder(request: Request, task: str, arguments: CreditGRPOConfig) -> RunFolder:
-    name = f"{task}-{arguments.credit.mode}-seed{arguments.seed}"
-    return RunFolder.create(request.output_dir or unused(RUNS / name), request.flags, request.config, arguments.seed)
+def _run(
+    request: Request, resumed: RunFolder | None, task: str, arguments: CreditGRPOConfig
+) -> tuple[RunFolder, Path | None]:
+    """The run folder, and the checkpoint to continue from."""
+    if resumed is not None:
+        return resumed, resumed.last_checkpoint()
+    path = request.output_dir or unused(RUNS / f"{task}-{arguments.credit.mode}-seed{arguments.seed}")
+    created = RunFolder.create(path, request.flags, request.config, arguments.seed, arguments.world_size)
+    return created, None
+
+
+def _begin(folder: RunFolder, checkpoint: Path | None, settings: dict[str, Any]) -> None:
+    """What is written before the first step; what a resumed run will write again is forgotten."""
+    write(folder.path / "config.json", json.dumps(settings, indent=2, default=str) + "\n")
+    folder.rewind(step_of(checkpoint) if checkpoint else -1)
 
 
 def init_arguments(model: ModelConfig, arguments: CreditGRPOConfig) -> dict[str, object]:
@@ -156,9 +180,7 @@ def _peft_config(model: ModelConfig) -> object:
 
 
 def _check(arguments: CreditGRPOConfig) -> None:
-    """Refuse what this command cannot do: several processes, and checkpoints that a run could not continue from."""
-    if arguments.world_size > 1:
-        raise ConfigError(f"spancredit train runs in one process; got {arguments.world_size}.")
+    """Refuse checkpoints that a run could not continue from. Micro-batches are counted on each process alike."""
     uses = arguments.steps_per_generation * arguments.num_iterations  # of one generation batch, in micro-batches
     saved = arguments.save_steps * arguments.gradient_accumulation_steps
     if arguments.save_strategy == "steps" and saved >= 1 and saved % uses:

@@ -1,7 +1,7 @@
 """Measuring by an engine: a function that says how likely the tokens of sequences are, wherever the policy is."""
 
 from collections.abc import Callable, Sequence
-from typing import get_args
+from typing import Any, get_args
 
 import torch.distributed as dist
 
@@ -15,6 +15,7 @@ from spancredit.errors import ConfigError, ModelError
 from spancredit.types import Cost
 
 SURPRISAL = "surprisal"
+ROUNDING = 1e-2  # nats by which the log-probability of a certain token can be above 0
 LogProbs = Callable[[list[list[int]]], Sequence[Sequence[float]]]
 
 
@@ -43,17 +44,17 @@ def measure_by_engine(
     """What `measure_jobs` measures, in one call of the engine.
 
     Raises:
-        ModelError: if it returns anything else than one number a token.
+        ModelError: if it returns anything else than one log-probability a token.
     """
     surprised = [job.blamed or config.scorer == SURPRISAL for job in jobs]
     rows = [
         [scoring_spans(job.target)] if by_surprisal else rows_of(job.target, config, replacement, None)
         for job, by_surprisal in zip(jobs, surprised, strict=True)
     ]
-    logps = iter(_ask(logprobs, [row for some in rows for row in some], group))
+    sums = iter(_ask(logprobs, [row for some in rows for row in some], group))
     found = []
     for job, some, by_surprisal in zip(jobs, rows, surprised, strict=True):
-        scores = [(_sums(row, next(logps)), Cost(len(row.input_ids), 1)) for row in some]
+        scores = [(next(sums), Cost(len(row.input_ids), 1)) for row in some]
         if by_surprisal:
             method = BLAME if job.blamed else SURPRISAL
             found.append(Budgeted(_surprisals(job.target, *scores[0]), method))
@@ -62,30 +63,56 @@ def measure_by_engine(
     return found
 
 
-def _ask(logprobs: LogProbs, rows: Sequence[Row], group: dist.ProcessGroup | None) -> list[Sequence[float]]:
-    """One call, with as many sequences on each rank: those of a rank that has fewer are filled up with the shortest."""
+def _ask(logprobs: LogProbs, rows: Sequence[Row], group: dist.ProcessGroup | None) -> list[tuple[float, ...]]:
+    """For each row the log-probability (nats) of each range it has scored, from one call.
+
+    The call has as many sequences on each rank: those of a rank that has fewer are filled up with the shortest.
+    """
     sequences = [list(row.input_ids) for row in rows]
-    count = len(sequences)
     if group is not None:
         everyone: list[tuple[int, list[int]]] = [(0, [])] * dist.get_world_size(group)
-        dist.all_gather_object(everyone, (count, min(sequences, key=len, default=[])), group=group)
+        dist.all_gather_object(everyone, (len(rows), min(sequences, key=len, default=[])), group=group)
         shortest = min((ids for _, ids in everyone if ids), key=len, default=[])
-        sequences += [shortest] * (max(size for size, _ in everyone) - count)
+        sequences += [shortest] * (max(size for size, _ in everyone) - len(rows))
     if not sequences:
         return []
     logps = logprobs(sequences)
-    if len(logps) != len(sequences):
-        raise ModelError(f"logprobs returned {len(logps)} sequences; expected one for each of {len(sequences)}.")
+    if _size(logps) != len(sequences):
+        raise ModelError(f"logprobs returned {_told(logps, 'sequences')}; expected one for each of {len(sequences)}.")
     for i, (ids, numbers) in enumerate(zip(sequences, logps, strict=True)):
-        if len(numbers) != len(ids):
+        if _size(numbers) != len(ids):
             raise ModelError(
-                f"logprobs returned {len(numbers)} numbers for sequence {i}; expected {len(ids)}, one a token."
+                f"logprobs returned {_told(numbers, 'numbers')} for sequence {i}; expected {len(ids)}, one a token."
             )
-    return list(logps[:count])
+    return [_sums(i, row, numbers) for i, (row, numbers) in enumerate(zip(rows, logps, strict=False))]
 
 
-def _sums(row: Row, logps_L: Sequence[float]) -> tuple[float, ...]:
-    return tuple(float(sum(map(float, logps_L[start:end]))) for start, end in row.scored)
+def _size(found: Any) -> int | None:
+    """How many there are; None of what has no length."""
+    try:
+        return len(found)
+    except TypeError:
+        return None
+
+
+def _told(found: Any, what: str) -> str:
+    size = _size(found)
+    return f"a {type(found).__name__}" if size is None else f"{size} {what}"
+
+
+def _sums(i: int, row: Row, logps_L: Sequence[float]) -> tuple[float, ...]:
+    return tuple(sum((_logp(i, logp) for logp in logps_L[start:end]), 0.0) for start, end in row.scored)
+
+
+def _logp(i: int, value: Any) -> float:
+    """A log-probability, which may be -inf or NaN, but no loss: with its sign turned, credit would be, too."""
+    if not hasattr(value, "__float__") or getattr(value, "ndim", None):
+        raise ModelError(f"logprobs returned sequence {i} with {value!r}; expected a number for each token.")
+    if float(value) > ROUNDING:
+        raise ModelError(
+            f"logprobs returned sequence {i} with {float(value):g}; expected log-probabilities, at most 0."
+        )
+    return float(value)
 
 
 def _surprisals(target: Target, sums: tuple[float, ...], cost: Cost) -> Measured:

@@ -1,6 +1,6 @@
 """The packed scorer: each counterfactual recomputes only the tokens that its intervention can change.
 
-rows -> trie -> parts -> batches of parts, each one forward -> log-probabilities
+rows -> tries -> parts -> batches of parts, each one forward -> log-probabilities
 
 Every node of the trie attends to what its row would, and to nothing else, so the numbers are those of the sequential
 scorer. Parts read the keys and values of the parts above them from memory.
@@ -8,7 +8,7 @@ scorer. Parts read the keys and values of the parts above them from memory.
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -24,6 +24,7 @@ from spancredit.counterfactual.trie import Trie
 from spancredit.types import Cost
 
 LEAST_PART = 128
+MOST_NODES = 2**21  # of a trie, which takes some 400 bytes of the host for each; 128 forwards of 16384 tokens
 Asked = dict[int, list[int]]  # node -> the tokens whose log-probability after it is asked for
 States = list[tuple[list[int], Any]]  # nodes, and what the trunk gave for them
 
@@ -33,8 +34,37 @@ def score_packed(
 ) -> list[tuple[tuple[float, ...], Cost]]:
     """For each row the log-probability (nats) of each range it has scored, and what that took.
 
-    A row's tokens are those that it added to the trie; a forward and its padding count at the first row in it.
+    A row's tokens are those that it added to its trie; a forward and its padding count at the first row in it.
     """
+    return [score for some in shares(rows) for score in _score_trie(model, some, temperature, max_tokens)]
+
+
+def shares(rows: Sequence[Row]) -> Iterator[list[Row]]:
+    """Rows that share a trie, of about `MOST_NODES` nodes at most; those of a rollout stay together.
+
+    What two tries have in common, such as a group's prompt, is computed in both.
+    """
+    share: list[Row] = []
+    nodes = 0
+    for row in rows:
+        size = len(row.input_ids)
+        own = (size if row.resume is None else row.resume + size - row.answer_start + 1) - row.start
+        if share and nodes + own > MOST_NODES and _original(row) != _original(share[-1]):
+            yield share
+            share, nodes = [], 0
+        share.append(row)
+        nodes += own
+    if share:
+        yield share
+
+
+def _original(row: Row) -> tuple[int, ...]:
+    return row.original or row.input_ids
+
+
+def _score_trie(
+    model: Any, rows: Sequence[Row], temperature: float, max_tokens: int
+) -> list[tuple[tuple[float, ...], Cost]]:
     trie = Trie()
     for row in rows:
         trie.add(row)

@@ -1,6 +1,6 @@
 """A run folder: what was asked, what it ran on, and everything that it wrote.
 
-run.json        flags, seed, versions            config.json       every setting, resolved
+run.json        flags, seed, processes, versions config.json       every setting, resolved
 settings.yaml   the user's YAML, if any          metrics.jsonl     one row a logged step
 records.jsonl   rollouts with their credit       held_out.jsonl    accuracy on held-out problems
 curve.png       learning curve                   checkpoint-*/     to resume from
@@ -37,12 +37,12 @@ class RunFolder:
         return self.path / "held_out.jsonl"
 
     @classmethod
-    def create(cls, path: Path, flags: list[str], settings: Path | None, seed: int) -> "RunFolder":
+    def create(cls, path: Path, flags: list[str], settings: Path | None, seed: int, processes: int = 1) -> "RunFolder":
         """Start a run in a folder that holds none.
 
         Args:
             flags, settings: The command line and the YAML file that the run is started with, kept to resume it.
-            seed: Of the run.
+            seed, processes: Of the run.
 
         Raises:
             RunFolderError: if the folder already holds a run.
@@ -55,7 +55,8 @@ class RunFolder:
         if settings is not None:
             write(path / "settings.yaml", settings.read_text(encoding="utf-8"))
         versions = {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
-        facts = {"flags": flags, "seed": seed, "versions": versions, "machine": platform.platform()}
+        facts = {"flags": flags, "seed": seed, "processes": processes, "versions": versions}
+        facts["machine"] = platform.platform()
         write(path / "run.json", json.dumps(facts, indent=2) + "\n")
         return cls(path)
 
@@ -71,7 +72,7 @@ class RunFolder:
         return cls(path)
 
     def facts(self) -> dict[str, Any]:
-        """Flags, seed, versions and machine of the run.
+        """Flags, seed, processes, versions and machine of the run.
 
         Raises:
             RunFolderError: if they cannot be read.
@@ -87,8 +88,21 @@ class RunFolder:
         settings = self.path / "settings.yaml"
         return settings if settings.exists() else None, list(self.facts()["flags"])
 
+    def check_processes(self, processes: int) -> None:
+        """Refuse to continue the run with another number of processes.
+
+        Raises:
+            RunFolderError: if it was started with another one.
+        """
+        started = self.facts().get("processes", 1)
+        if processes != started:
+            raise RunFolderError(
+                f"{self.path} was started in {started} process{'es' if started > 1 else ''} and is resumed in "
+                f"{processes}; expected as many, by which prompts and random states of a step are shared out."
+            )
+
     def last_checkpoint(self) -> Path | None:
-        """The newest complete checkpoint; the trainer's state is the last file that one writes."""
+        """The newest complete checkpoint; the trainer's state is the last file that one writes, on any process."""
         complete = [p.parent for p in self.path.glob("checkpoint-*/trainer_state.json") if is_json(p)]
         return max(complete, key=step_of, default=None)
 

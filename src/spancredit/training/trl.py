@@ -15,6 +15,7 @@ from transformers.integrations import is_deepspeed_zero3_enabled
 
 from spancredit.credit import assign_credit
 from spancredit.errors import TrainerError
+from spancredit.training.batch import on_main, padded, rollouts_of
 from spancredit.training.config import CreditGRPOConfig
 from spancredit.training.metrics import merge, tally
 from spancredit.training.pace import Pace
@@ -88,7 +89,7 @@ class CreditGRPOTrainer(ResamplingTrainer):
         if not self.model.training:
             return output
         config = self.args.credit
-        rollouts = _rollouts(output)
+        rollouts = rollouts_of(output)
         allowance = self._allowance(config.budget) if config.budget else None
         started = time.perf_counter()
         with self.accelerator.autocast():
@@ -100,11 +101,16 @@ class CreditGRPOTrainer(ResamplingTrainer):
         tokens = gather_object([sum(credit.cost.tokens for credit in credits)])  # the ranks share out the work
         self._pace.scored(started, scored, mean(tokens))
         if self.args.per_token:
-            weights_BT = _pad([credit.token_weights for credit in credits], output)
+            weights_BT = padded([credit.token_weights for credit in credits], output)
             output = {**output, "advantages": self._own_advantages(inputs, rollouts, output) * weights_BT}
         self._seconds["step_advantages"] += time.perf_counter() - scored
         self._report(rollouts, credits, output)
         return output
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        """The last thing that every rank writes of a checkpoint: the trainer's state, after it, says it is complete."""
+        super()._save_rng_state(output_dir)
+        self.accelerator.wait_for_everyone()
 
     def _check_sharding(self) -> None:
         if self.is_fsdp_enabled and self.accelerator.state.fsdp_plugin.fsdp_version != 2:
@@ -138,7 +144,7 @@ class CreditGRPOTrainer(ResamplingTrainer):
                 output["advantages"].tolist(), steps, values, rollouts, strict=True
             )
         ]
-        return _pad(rows, output)
+        return padded(rows, output)
 
     def _report(self, rollouts: list[Rollout], credits: list[Credit], output: dict[str, Any]) -> None:
         """Metrics over all ranks, the advantages that the loss will use, and the observer."""
@@ -158,7 +164,7 @@ class CreditGRPOTrainer(ResamplingTrainer):
 
         if self._on_credit is None:
             return
-        everything = gather_object(list(zip(rollouts, credits, strict=True)))
+        everything = on_main(list(zip(rollouts, credits, strict=True)), self._group)
         if self.accelerator.is_main_process:
             rollouts, credits = [r for r, _ in everything], [c for _, c in everything]
             self._on_credit(CreditBatch(self.state.global_step, rollouts, self.batch_rewards, credits))
@@ -177,30 +183,3 @@ class _Phases(TrainerCallback):
             if metrics["step_time"]:  # empty where another callback has just logged
                 metrics[f"{phase}/time_share"].append(seconds / metrics["step_time"][-1])
             self.trainer._seconds[phase] = 0.0
-
-
-def _rollouts(output: dict[str, Any]) -> list[Rollout]:
-    """TRL's padded batch as unpadded rollouts. A row whose mask is all zero (truncated, masked) is kept whole."""
-    rollouts = []
-    for b, advantage in enumerate(output["advantages"].tolist()):
-        mask_T = output["completion_mask"][b].bool()
-        ids_T = output["completion_ids"][b]
-        loss_T = mask_T if "tool_mask" not in output else mask_T & output["tool_mask"][b].bool()
-        kept_T = mask_T if mask_T.any() else torch.ones_like(mask_T)
-        rollouts.append(
-            Rollout(
-                prompt_ids=output["prompt_ids"][b][output["prompt_mask"][b].bool()].tolist(),
-                completion_ids=ids_T[kept_T].tolist(),
-                advantage=advantage,
-                loss_mask=None if bool(loss_T[kept_T].all()) else loss_T[kept_T].int().tolist(),
-            )
-        )
-    return rollouts
-
-
-def _pad(rows: list[torch.Tensor], output: dict[str, Any]) -> torch.Tensor:
-    """Values of tokens as `(B, T)`, right-padded with 1 like the completions, on their device."""
-    values_BT = torch.ones(output["completion_ids"].shape)
-    for b, row_T in enumerate(rows):
-        values_BT[b, : len(row_T)] = row_T
-    return values_BT.to(output["advantages"])

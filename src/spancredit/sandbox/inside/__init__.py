@@ -1,0 +1,1 @@
+"""What runs inside the confinement: the standard library and ctypes only, with nothing in it to steal."""

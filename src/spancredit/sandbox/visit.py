@@ -1,0 +1,81 @@
+"""One candidate's visit to a zygote: fork, exchange, kill, and how it went."""
+
+import math
+import os
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from spancredit.errors import SandboxError
+from spancredit.sandbox.candidate import Call, Candidate, Outcome, OutcomeStatus, Result
+from spancredit.sandbox.conversation import Conversation
+from spancredit.sandbox.inside.child import block
+from spancredit.sandbox.inside.wire import WireError, encode
+from spancredit.sandbox.process import Zygote
+
+LARGEST_ARGUMENTS = 1 << 26  # bytes of a call
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of a visit: wall seconds, processor seconds (whole ones), bytes of memory, bytes of results."""
+
+    seconds: float
+    cpu_seconds: int
+    memory: int
+    output: int
+
+    def __post_init__(self) -> None:
+        if not 0 < self.seconds < math.inf or min(self.cpu_seconds, self.memory, self.output) < 1 or self.output >> 31:
+            raise SandboxError(f"limits of a sandbox are numbers above 0 (output below 2 GiB), got {self}.")
+
+
+def encoded_calls(calls: Sequence[Call]) -> bytes:
+    """The part of a request that variants of a program share.
+
+    Raises:
+        SandboxError: if an argument is no builtin that can travel.
+    """
+    return b"".join(block(_arguments(number, call)) for number, call in enumerate(calls))
+
+
+def visit(zygote: Zygote, candidate: Candidate, calls: bytes, limits: Limits) -> Outcome:
+    """Run a candidate.
+
+    Args:
+        calls: Its calls, encoded.
+
+    Raises:
+        ZygoteDied: if the zygote did; nothing can be said of the candidate then.
+    """
+    budgets = [call.seconds for call in candidate.calls]
+    head = (candidate.code, candidate.entry_point, limits.output, len(budgets))
+    request = block(encode(head, LARGEST_ARGUMENTS)) + calls
+    began = time.monotonic()
+    with zygote.fork(limits.memory, limits.cpu_seconds) as channel:
+        talk = Conversation(channel, request, budgets, began + limits.seconds, limits.output)
+        status, detail = talk.hold()
+    wait_status, cpu_seconds = zygote.end()
+    if status is None:
+        status, detail = _hung_up(wait_status, cpu_seconds, limits)
+    missing = len(budgets) - len(talk.results)
+    results = (*talk.results, *[Result("unfinished")] * missing)
+    return Outcome(status, results, time.monotonic() - began, cpu_seconds, detail)
+
+
+def _arguments(number: int, call: Call) -> bytes:
+    try:
+        return encode((tuple(call.args), dict(call.kwargs)), LARGEST_ARGUMENTS, opaque=False)
+    except WireError as error:
+        raise SandboxError(f"an argument of call {number} cannot be sent into the sandbox: it is {error}.") from error
+
+
+def _hung_up(wait_status: int, cpu_seconds: float, limits: Limits) -> tuple[OutcomeStatus, str]:
+    """What ended a process that closed its channel too early."""
+    if not os.WIFSIGNALED(wait_status):
+        return "exited", f"exit code {os.waitstatus_to_exitcode(wait_status)}"
+    number = os.WTERMSIG(wait_status)
+    if number == signal.SIGXCPU or (number == signal.SIGKILL and cpu_seconds >= limits.cpu_seconds):
+        return "cpu", f"{limits.cpu_seconds} s"
+    return "crashed", signal.Signals(number).name
