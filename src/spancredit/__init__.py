@@ -1,7 +1,7 @@
 """spancredit: give every span of a completion the credit it causally earned, inside GRPO/DAPO training."""
 
 from spancredit.config import CreditConfig
-from spancredit.credit import assign_credit, weights_for
+from spancredit.credit import assign_credit, credit_from_drops, weights_for
 from spancredit.errors import (
     ConfigError,
     ModelError,
@@ -32,5 +32,6 @@ __all__ = [
     "TrainerError",
     "UnknownNameError",
     "assign_credit",
+    "credit_from_drops",
     "weights_for",
 ]

@@ -55,6 +55,15 @@ def locate_reasoning(
     return segment(aligned, reasoning_end, settings, found.start), found
 
 
+def given_spans(index: int, ranges: Ranges, size: int) -> list[Span]:
+    """Own ranges of a completion of `size` tokens as spans.
+
+    Raises:
+        RolloutError: if they overlap, are out of order or leave the completion.
+    """
+    return _given(index, ranges, size, "range", None)
+
+
 def _given(index: int, ranges: Any, limit: int, what: str, aligned: AlignedText | None) -> list[Span]:
     """Own ranges as spans, checked: non-empty, in order, disjoint, inside `[0, limit)`."""
     spans: list[Span] = []
@@ -64,7 +73,7 @@ def _given(index: int, ranges: Any, limit: int, what: str, aligned: AlignedText 
         except (TypeError, ValueError):
             raise RolloutError(f"rollout {index} has {what} {given!r}; expected a pair (start, end).") from None
         if not 0 <= start < end <= limit:
-            where = "inside the completion" if what == "answer" else "before the answer"
+            where = "before the answer" if what == "span" else "inside the completion"
             raise RolloutError(
                 f"rollout {index} has {what} ({start}, {end}); expected 0 <= start < end <= {limit}, {where}."
             )
@@ -73,8 +82,8 @@ def _given(index: int, ranges: Any, limit: int, what: str, aligned: AlignedText 
                 f"rollout {index} has span ({start}, {end}) after span ({spans[-1].start}, {spans[-1].end}); "
                 "expected spans in order that do not overlap."
             )
-        kind = given.kind if isinstance(given, Span) and what == "span" else what
-        spans.append(_span(aligned, start, end, kind))
+        kind = given.kind if isinstance(given, Span) and what != "answer" else what
+        spans.append(given if aligned is None and isinstance(given, Span) else _span(aligned, start, end, kind))
     return spans
 
 

@@ -1,0 +1,60 @@
+"""From what was measured of a rollout to its credit: drops -> importances -> weights of spans -> weights of tokens."""
+
+import sys
+from typing import Final
+
+import torch
+
+from spancredit.config import CreditConfig
+from spancredit.counterfactual.budget import Budgeted
+from spancredit.counterfactual.measure import BLAME, PROXIES
+from spancredit.plan import Plan
+from spancredit.types import Credit, Rollout, SpanCredit
+from spancredit.weighting import arrange, importances, mediated, permutation_seed, token_weights
+
+EXECUTION: Final = "execution"  # drops in the outcome itself: the share of tests that pass
+
+
+def credit_of(rollout: Rollout, plan: Plan, bought: Budgeted | None, config: CreditConfig) -> Credit:
+    """The credit of one rollout, from what was measured of it; None leaves it uniform, for the plan's reason."""
+    size = len(rollout.completion_ids)
+    if bought is None:
+        return Credit(torch.ones(size), answer=plan.answer, reason=plan.reason)
+    measured = bought.measured
+    if measured is None:
+        return Credit(torch.ones(size), answer=plan.answer, reason="over_budget")
+    drops_K = measured.drops_K
+    if not measured.is_finite:
+        return Credit(torch.ones(size), answer=plan.answer, reason="non_finite", cost=measured.cost)
+
+    own_scale = bought.method in (*PROXIES, BLAME, EXECUTION)  # no drop in nats: only its proportions count
+    floor, full_scale = (0.0, sys.float_info.min) if own_scale else (config.noise_floor, config.full_scale)
+    if config.mode == "mediated" and measured.influence_KK is not None:
+        importances_K = importances(mediated(drops_K, measured.influence_KK, floor), 0.0, full_scale)
+    else:
+        blames = bought.method == EXECUTION and (rollout.advantage or 0.0) < 0
+        importances_K = importances([-drop for drop in drops_K] if blames else drops_K, floor, full_scale)
+    scores_K = arrange(importances_K, config.mode, permutation_seed(config.seed, rollout.completion_ids))
+    raw_K = [config.min_weight + (config.boost - config.min_weight) * score for score in scores_K]
+    weights_T = token_weights(
+        size, plan.spans, raw_K, plan.answer, config.answer_weight, rollout.loss_mask, config.conserve
+    )
+    loss_T = weights_T if rollout.loss_mask is None else weights_T[torch.as_tensor(rollout.loss_mask).bool()]
+    reason = "no_loss_token" if not loss_T.any() else None if any(importances_K) else "below_noise_floor"
+    if reason is not None:
+        weights_T = torch.ones(size)
+    credited = tuple(
+        SpanCredit(s.start, s.end, s.kind, s.text, drop, importance, float(weights_T[s.start]))
+        for s, drop, importance in zip(plan.spans, drops_K, importances_K, strict=True)
+    )
+    return Credit(
+        weights_T,
+        credited,
+        plan.answer,
+        measured.answer_logp,
+        reason,
+        measured.cost,
+        measured.influence_KK,
+        bought.method,
+        bought.agreement,
+    )
