@@ -12,7 +12,7 @@ from spancredit.errors import (
     TrainerError,
     UnknownNameError,
 )
-from spancredit.types import REASONS, Cost, Credit, Rollout, Span, SpanCredit
+from spancredit.types import REASONS, Cost, Credit, Probe, Rollout, Span, SpanCredit
 
 __version__ = "0.1.0"
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Credit",
     "CreditConfig",
     "ModelError",
+    "Probe",
     "RecordError",
     "Rollout",
     "RolloutError",

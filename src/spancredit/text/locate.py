@@ -6,7 +6,7 @@ from typing import Any, Final, Protocol
 from transformers import PreTrainedTokenizerBase
 
 from spancredit.errors import RolloutError
-from spancredit.text.align import AlignedText, align
+from spancredit.text.align import AlignedText, align, said
 from spancredit.text.answers import locate_answer
 from spancredit.text.segment import SpanLimits, segment
 from spancredit.types import Rollout, Span
@@ -55,7 +55,28 @@ def locate_reasoning(
     return segment(aligned, reasoning_end, settings, found.start), found
 
 
-def given_spans(index: int, ranges: Ranges, size: int) -> list[Span]:
+def locate_all(
+    index: int,
+    rollout: Rollout,
+    tokenizer: PreTrainedTokenizerBase | None,
+    settings: TextSettings,
+    spans: Ranges | str = FIND,
+) -> tuple[list[Span], int]:
+    """Spans of a completion that has no answer in it, and how many of its tokens say something.
+
+    Raises:
+        RolloutError: if given ranges overlap, are out of order or leave the completion.
+    """
+    if tokenizer is None:
+        return given_spans(index, spans, len(rollout.completion_ids)), len(rollout.completion_ids)
+    size = said(tokenizer, rollout.completion_ids)
+    aligned = align(tokenizer, rollout.completion_ids[:size])
+    if spans != FIND:
+        return _given(index, spans, size, "range", aligned), size
+    return segment(aligned, len(aligned.plain), settings, size) if size else [], size
+
+
+def given_spans(index: int, ranges: Any, size: int) -> list[Span]:
     """Own ranges of a completion of `size` tokens as spans.
 
     Raises:
