@@ -167,6 +167,7 @@ NEUTRAL = {
     "all_padding": lambda: assign(hand_model(), own([PAD] * 5)),
     "no_answer": lambda: assign(hand_model(), (own()[0], [(0, 1)], None)),
     "no_span": lambda: assign(hand_model(), (own()[0], [], (4, 5))),
+    "no_program": lambda: sc.credit_from_drops([own()[0]], [[(0, 1)]], [None]),
     "over_model_limit": lambda: assign(hand_model(max_position_embeddings=5), own()),
     "non_finite": lambda: assign(ToyLM(table_of({(HELPS, ANSWER): math.nan})), own()),
     "over_budget": lambda: assign(tiny("llama"), own(), allowance=0.0, budget=0.1),

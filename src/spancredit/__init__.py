@@ -2,6 +2,7 @@
 
 from spancredit.config import CreditConfig
 from spancredit.credit import assign_credit, weights_for
+from spancredit.crediting import credit_from_drops
 from spancredit.errors import (
     ConfigError,
     ModelError,
@@ -12,7 +13,7 @@ from spancredit.errors import (
     TrainerError,
     UnknownNameError,
 )
-from spancredit.types import REASONS, Cost, Credit, Rollout, Span, SpanCredit
+from spancredit.types import REASONS, Cost, Credit, Probe, Rollout, Span, SpanCredit
 
 __version__ = "0.1.0"
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Credit",
     "CreditConfig",
     "ModelError",
+    "Probe",
     "RecordError",
     "Rollout",
     "RolloutError",
@@ -32,5 +34,6 @@ __all__ = [
     "TrainerError",
     "UnknownNameError",
     "assign_credit",
+    "credit_from_drops",
     "weights_for",
 ]

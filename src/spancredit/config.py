@@ -48,7 +48,8 @@ class CreditConfig:
     )
     segmenter: Segmenter = _setting(
         "steps",
-        "How the reasoning is cut: `steps` (calculations, and sentences around them), `sentence`, `line`, or `window`.",
+        "How the reasoning is cut: `steps` (calculations, and sentences around them), `sentence`, `line`, `python` "
+        "(statements of code, and the headers of compound ones), or `window`.",
     )
     intervention: Intervention = _setting(
         "pad",

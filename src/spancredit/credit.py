@@ -3,11 +3,9 @@
 completion ids -> text -> spans -> counterfactuals -> answer log-probs -> drops -> token weights
 """
 
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 import torch.distributed as dist
 from transformers import PreTrainedTokenizerBase
 
@@ -18,15 +16,14 @@ from spancredit.counterfactual.engine import LogProbs, check_engine, measure_by_
 from spancredit.counterfactual.forward import eval_mode
 from spancredit.counterfactual.interventions import replacement_ids
 from spancredit.counterfactual.jobs import Job, measure_jobs, price
-from spancredit.counterfactual.measure import BLAME, PROXIES
 from spancredit.counterfactual.packable import why_not
 from spancredit.counterfactual.sharded import in_step
+from spancredit.crediting import credit_of
 from spancredit.plan import Answers, Plan, plan_rollouts
 from spancredit.ranks import agreed
 from spancredit.text.locate import Ranges
-from spancredit.types import Credit, Rollout, SpanCredit
+from spancredit.types import Credit, Rollout
 from spancredit.validation import ModelFacts, check_replacement
-from spancredit.weighting import arrange, importances, mediated, permutation_seed, token_weights
 
 
 def assign_credit(
@@ -139,49 +136,6 @@ def _credits(
         found = shared_out(measure, jobs, [price(job, config, packs) for job in jobs], group)
     measured = iter(found)
     return [
-        _credit(rollout, plan, next(measured) if plan.target else None, config)
+        credit_of(rollout, plan, next(measured) if plan.target else None, config)
         for rollout, plan in zip(rollouts, plans, strict=True)
     ]
-
-
-def _credit(rollout: Rollout, plan: Plan, bought: Budgeted | None, config: CreditConfig) -> Credit:
-    size = len(rollout.completion_ids)
-    if plan.answer is None or bought is None:
-        return Credit(torch.ones(size), answer=plan.answer, reason=plan.reason)
-    measured = bought.measured
-    if measured is None:
-        return Credit(torch.ones(size), answer=plan.answer, reason="over_budget")
-    drops_K = measured.drops_K
-    if not measured.is_finite:
-        return Credit(torch.ones(size), answer=plan.answer, reason="non_finite", cost=measured.cost)
-
-    own_scale = bought.method in (*PROXIES, BLAME)  # a proxy's score is no drop in nats: only its proportions count
-    floor, full_scale = (0.0, sys.float_info.min) if own_scale else (config.noise_floor, config.full_scale)
-    if config.mode == "mediated" and measured.influence_KK is not None:
-        importances_K = importances(mediated(drops_K, measured.influence_KK, floor), 0.0, full_scale)
-    else:
-        importances_K = importances(drops_K, floor, full_scale)
-    scores_K = arrange(importances_K, config.mode, permutation_seed(config.seed, rollout.completion_ids))
-    raw_K = [config.min_weight + (config.boost - config.min_weight) * score for score in scores_K]
-    weights_T = token_weights(
-        size, plan.spans, raw_K, plan.answer, config.answer_weight, rollout.loss_mask, config.conserve
-    )
-    loss_T = weights_T if rollout.loss_mask is None else weights_T[torch.as_tensor(rollout.loss_mask).bool()]
-    reason = "no_loss_token" if not loss_T.any() else None if any(importances_K) else "below_noise_floor"
-    if reason is not None:
-        weights_T = torch.ones(size)
-    credited = tuple(
-        SpanCredit(s.start, s.end, s.kind, s.text, drop, importance, float(weights_T[s.start]))
-        for s, drop, importance in zip(plan.spans, drops_K, importances_K, strict=True)
-    )
-    return Credit(
-        weights_T,
-        credited,
-        plan.answer,
-        measured.answer_logp,
-        reason,
-        measured.cost,
-        measured.influence_KK,
-        bought.method,
-        bought.agreement,
-    )

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from transformers import PreTrainedTokenizerBase
 
 from spancredit.config import CreditConfig
-from spancredit.counterfactual.interventions import clean_row
+from spancredit.counterfactual.interventions import Row, clean_row
 from spancredit.counterfactual.measure import Target
-from spancredit.text.locate import FIND, Ranges, locate_reasoning
-from spancredit.types import Rollout, Span
+from spancredit.text.locate import FIND, Ranges, locate_all, locate_reasoning
+from spancredit.types import Probe, Rollout, Span
 from spancredit.validation import ModelFacts, check_own_ranges, check_rollout
 
 Answers = Sequence[tuple[int, int] | Span | None]
@@ -39,7 +39,8 @@ def plan_rollouts(
         RolloutError: if a rollout, span or answer cannot be what was meant.
         ModelError: if there is neither a tokenizer nor both spans and answers.
     """
-    check_own_ranges(rollouts, spans, answers, has_tokenizer=tokenizer is not None)
+    probed = all(rollout.probe is not None for rollout in rollouts)
+    check_own_ranges(rollouts, spans, answers, has_tokenizer=tokenizer is not None, has_probes=probed)
     plans = []
     for i, rollout in enumerate(rollouts):
         check_rollout(i, rollout, facts)
@@ -52,6 +53,8 @@ def plan_rollouts(
 def _reason_to_skip(rollout: Rollout, config: CreditConfig, facts: ModelFacts) -> str | None:
     """The first reason of `types.REASONS` that needs neither text nor model."""
     size = len(rollout.prompt_ids) + len(rollout.completion_ids)
+    if rollout.probe is not None:
+        size += len(rollout.probe.suffix_ids) + len(rollout.probe.value_ids)
     reasons = {
         "uniform": config.mode == "uniform",
         "empty_completion": not len(rollout.completion_ids),
@@ -71,9 +74,31 @@ def _plan(
     own_spans: Ranges | str,
     own_answer: tuple[int, int] | Span | str | None,
 ) -> Plan:
+    if rollout.probe is not None:
+        return _probed(i, rollout, rollout.probe, tokenizer, config, own_spans)
     found, answer = locate_reasoning(i, rollout, tokenizer, config, own_spans, own_answer)
     if answer is None or not found:
         return Plan(reason="no_span" if answer else "no_answer", answer=answer)
+    return Plan(answer=answer, spans=tuple(found), target=_target(rollout, found, clean_row(rollout, answer)))
+
+
+def _probed(
+    i: int,
+    rollout: Rollout,
+    probe: Probe,
+    tokenizer: PreTrainedTokenizerBase | None,
+    config: CreditConfig,
+    own_spans: Ranges | str,
+) -> Plan:
+    """The whole completion is reasoning, and the outcome is what is said to the probe."""
+    found, size = locate_all(i, rollout, tokenizer, config, own_spans)
+    if not found:
+        return Plan(reason="no_span")
+    before = (*rollout.prompt_ids, *rollout.completion_ids[:size], *probe.suffix_ids)
+    row = Row((*before, *probe.value_ids), ((len(before), len(before) + len(probe.value_ids)),))
+    return Plan(spans=tuple(found), target=_target(rollout, found, row))
+
+
+def _target(rollout: Rollout, spans: Sequence[Span], clean: Row) -> Target:
     offset = len(rollout.prompt_ids)
-    ranges = tuple((offset + span.start, offset + span.end) for span in found)
-    return Plan(answer=answer, spans=tuple(found), target=Target(clean_row(rollout, answer), ranges))
+    return Target(clean, tuple((offset + span.start, offset + span.end) for span in spans))

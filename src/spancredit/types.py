@@ -13,6 +13,19 @@ import torch
 
 
 @dataclass(frozen=True)
+class Probe:
+    """A question whose answer is short, asked after a completion that has no answer of its own.
+
+    Args:
+        suffix_ids: Token ids of what is asked, such as a call of a function that the completion defines. May be empty.
+        value_ids: Token ids of what should be said: the outcome whose log-probability is measured. At least one.
+    """
+
+    suffix_ids: Sequence[int]
+    value_ids: Sequence[int]
+
+
+@dataclass(frozen=True)
 class Rollout:
     """One sampled completion.
 
@@ -21,12 +34,15 @@ class Rollout:
         completion_ids: Token ids as they were sampled, unpadded. They are the truth and never re-tokenised.
         advantage: The rollout's advantage. At exactly 0 the rollout is not scored, since its weights cannot matter.
         loss_mask: 1 for each completion token that the loss counts, else 0 (tool output); all ones if None.
+        probe: Asked after the completion, in the place of an answer in it. It follows what the completion says: special
+            tokens at its end are left out.
     """
 
     prompt_ids: Sequence[int]
     completion_ids: Sequence[int]
     advantage: float | None = None
     loss_mask: Sequence[int] | None = None
+    probe: Probe | None = None
 
 
 @dataclass(frozen=True)
@@ -91,7 +107,7 @@ class Credit:
         influence: float32 `(K, K)`, nats, if `CreditConfig.influence` asked for it: at `[i, j]` what span `j`'s
             log-probability falls by when span `i`, which stands before it, is masked; 0 elsewhere.
         method: How its drops were measured: `exact`, `coarse` (stretches first), `horizon_N`, a proxy's
-            name, or `blame`: surprisal in the place of drops, under the mode of that name.
+            name, `blame` (surprisal in the place of drops, under the mode of that name), or `execution`.
         agreement: Rank correlation of the drops with exact ones, where a budget had this rollout checked.
     """
 
@@ -114,6 +130,7 @@ REASONS = {
     "all_padding": "the completion is padding only",
     "no_answer": "no answer was found in the completion",
     "no_span": "nothing stands before the answer",
+    "no_program": "the completion has no program that could be run",
     "over_model_limit": "prompt and completion are longer than the model's position limit",
     "non_finite": "a log-probability of the answer is NaN or infinite",
     "over_budget": "the budget did not reach as far as this rollout",

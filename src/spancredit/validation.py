@@ -35,7 +35,12 @@ def check_rollout(index: int, rollout: Rollout, facts: ModelFacts) -> None:
     """Raise a RolloutError if the rollout has no prompt, an id outside the vocabulary, or parts that do not fit."""
     if not len(rollout.prompt_ids):
         raise RolloutError(f"rollout {index} has an empty prompt; expected at least one token (a BOS token will do).")
-    for name, ids in (("prompt_ids", rollout.prompt_ids), ("completion_ids", rollout.completion_ids)):
+    named = {"prompt_ids": rollout.prompt_ids, "completion_ids": rollout.completion_ids}
+    if rollout.probe is not None:
+        if not len(rollout.probe.value_ids):
+            raise RolloutError(f"rollout {index} has a probe without a value; expected at least one token of it.")
+        named |= {"probe's suffix_ids": rollout.probe.suffix_ids, "probe's value_ids": rollout.probe.value_ids}
+    for name, ids in named.items():
         wrong = [i for i in (min(ids, default=0), max(ids, default=0)) if i < 0 or i >= (facts.vocab_size or math.inf)]
         if wrong:
             raise RolloutError(
@@ -62,11 +67,15 @@ def check_replacement(intervention: str, ids: Sequence[int], facts: ModelFacts) 
 
 
 def check_own_ranges(
-    rollouts: Sequence[Rollout], spans: Sequence[Any] | None, answers: Sequence[Any] | None, has_tokenizer: bool
+    rollouts: Sequence[Rollout],
+    spans: Sequence[Any] | None,
+    answers: Sequence[Any] | None,
+    has_tokenizer: bool,
+    has_probes: bool,
 ) -> None:
     """Raise if own ranges are not one entry a rollout, or are missing where there is no tokenizer to find them."""
     for name, given in (("spans", spans), ("answers", answers)):
-        if given is None and not has_tokenizer:
+        if given is None and not has_tokenizer and not (has_probes and name == "answers"):
             raise ModelError(f"tokenizer is None and {name} is None; expected a tokenizer, or both spans and answers.")
         if given is not None and len(given) != len(rollouts):
             raise RolloutError(f"{name} has {len(given)} entries; expected one for each of {len(rollouts)} rollouts.")

@@ -66,7 +66,7 @@ def token_weights(
     size: int,
     spans: Sequence[Span],
     span_weights_K: Sequence[float],
-    answer: Span,
+    answer: Span | None,
     answer_weight: float,
     loss_mask: Sequence[int] | None,
     conserve: bool,
@@ -82,7 +82,8 @@ def token_weights(
     for span, weight in zip(spans, span_weights_K, strict=True):
         weights_T[span.start : span.end] = weight
         in_span_T[span.start : span.end] = True
-    weights_T[answer.start : answer.end] = answer_weight
+    if answer is not None:
+        weights_T[answer.start : answer.end] = answer_weight
     if conserve:
         counted_T = torch.ones(size, dtype=torch.bool) if loss_mask is None else torch.as_tensor(loss_mask).bool()
         mass = float(weights_T[counted_T & in_span_T].sum())

@@ -44,20 +44,20 @@ class Measured:
     """What was measured of one rollout.
 
     Args:
-        answer_logp: Clean log-probability of the answer, in nats.
+        answer_logp: Clean log-probability of the answer, in nats; None where there is none.
         drops_K: For each span what the answer's log-probability falls by, in nats; a proxy's score instead, for one.
         cost: What it took.
         influence_KK: float32 `(K, K)`, nats, if it was asked for: see `Credit.influence`.
     """
 
-    answer_logp: float
+    answer_logp: float | None
     drops_K: tuple[float, ...]
     cost: Cost
     influence_KK: torch.Tensor | None = None
 
     @property
     def is_finite(self) -> bool:
-        numbers = all(map(math.isfinite, (self.answer_logp, *self.drops_K)))
+        numbers = all(map(math.isfinite, (self.answer_logp or 0.0, *self.drops_K)))
         return numbers and (self.influence_KK is None or bool(self.influence_KK.isfinite().all()))
 
 

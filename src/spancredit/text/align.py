@@ -71,6 +71,14 @@ def align(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> AlignedText
     return AlignedText(text, "".join(plain), tuple(starts), tuple(ends))
 
 
+def said(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> int:
+    """How many tokens are left without the special ones at the end."""
+    special, size = _special_ids(tokenizer), len(ids)
+    while size and ids[size - 1] in special:
+        size -= 1
+    return size
+
+
 def _special_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:
     """Ids of all special tokens, also of those that no attribute of the tokenizer names (Llama 3's `<|eom_id|>`)."""
     try:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 
 FENCED = re.compile(r"^[ \t]*(```|~~~)[^`\n]*(?:\n.*?(?:^[ \t]*\1[^\n]*(?:\n|\Z)|\Z)|\Z)", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"[ \t]*(?:```|~~~)")
 LINE = re.compile(r"[^\n]*\n+|[^\n]+")
 NO_ARITHMETIC = re.compile(r"\"[^\"\n]*\"|'[^'\n]*'|#.*")
 ARITHMETIC = re.compile(r"[\w)\]]\s*(?:\*\*|//|[-+*/%])\s*[\w(]|^\s*\w+\s*=\s*[-.]?\d")
@@ -17,6 +18,14 @@ def prose_and_code(text: str) -> Iterator[tuple[int, int, bool]]:
         yield *fenced.span(), True
         start = fenced.end()
     yield start, len(text), False
+
+
+def inside_fences(text: str, start: int, end: int) -> tuple[int, int]:
+    """What stands between the fences of a fenced part, its last line break included; a fence may be missing."""
+    first = text.find("\n", start, end) + 1 or end
+    last = text.rfind("\n", first, end - 1) + 1 or first
+    closes = FENCE.match(text, max(first, last), end)
+    return first, max(first, last) if closes else end
 
 
 def cut_lines(text: str, start: int, end: int) -> list[tuple[int, int]]:

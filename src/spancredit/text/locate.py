@@ -6,7 +6,7 @@ from typing import Any, Final, Protocol
 from transformers import PreTrainedTokenizerBase
 
 from spancredit.errors import RolloutError
-from spancredit.text.align import AlignedText, align
+from spancredit.text.align import AlignedText, align, said
 from spancredit.text.answers import locate_answer
 from spancredit.text.segment import SpanLimits, segment
 from spancredit.types import Rollout, Span
@@ -55,6 +55,36 @@ def locate_reasoning(
     return segment(aligned, reasoning_end, settings, found.start), found
 
 
+def locate_all(
+    index: int,
+    rollout: Rollout,
+    tokenizer: PreTrainedTokenizerBase | None,
+    settings: TextSettings,
+    spans: Ranges | str = FIND,
+) -> tuple[list[Span], int]:
+    """Spans of a completion that has no answer in it, and how many of its tokens say something.
+
+    Raises:
+        RolloutError: if given ranges overlap, are out of order or leave the completion.
+    """
+    if tokenizer is None:
+        return given_spans(index, spans, len(rollout.completion_ids)), len(rollout.completion_ids)
+    size = said(tokenizer, rollout.completion_ids)
+    aligned = align(tokenizer, rollout.completion_ids[:size])
+    if spans != FIND:
+        return _given(index, spans, size, "range", aligned), size
+    return segment(aligned, len(aligned.plain), settings, size) if size else [], size
+
+
+def given_spans(index: int, ranges: Any, size: int) -> list[Span]:
+    """Own ranges of a completion of `size` tokens as spans.
+
+    Raises:
+        RolloutError: if they overlap, are out of order or leave the completion.
+    """
+    return _given(index, ranges, size, "range", None)
+
+
 def _given(index: int, ranges: Any, limit: int, what: str, aligned: AlignedText | None) -> list[Span]:
     """Own ranges as spans, checked: non-empty, in order, disjoint, inside `[0, limit)`."""
     spans: list[Span] = []
@@ -64,7 +94,7 @@ def _given(index: int, ranges: Any, limit: int, what: str, aligned: AlignedText 
         except (TypeError, ValueError):
             raise RolloutError(f"rollout {index} has {what} {given!r}; expected a pair (start, end).") from None
         if not 0 <= start < end <= limit:
-            where = "inside the completion" if what == "answer" else "before the answer"
+            where = "before the answer" if what == "span" else "inside the completion"
             raise RolloutError(
                 f"rollout {index} has {what} ({start}, {end}); expected 0 <= start < end <= {limit}, {where}."
             )
@@ -73,8 +103,8 @@ def _given(index: int, ranges: Any, limit: int, what: str, aligned: AlignedText 
                 f"rollout {index} has span ({start}, {end}) after span ({spans[-1].start}, {spans[-1].end}); "
                 "expected spans in order that do not overlap."
             )
-        kind = given.kind if isinstance(given, Span) and what == "span" else what
-        spans.append(_span(aligned, start, end, kind))
+        kind = given.kind if isinstance(given, Span) and what != "answer" else what
+        spans.append(given if aligned is None and isinstance(given, Span) else _span(aligned, start, end, kind))
     return spans
 
 

@@ -11,11 +11,12 @@ from typing import Literal, Protocol
 
 from spancredit.text.align import AlignedText
 from spancredit.text.calculations import find_calculations
-from spancredit.text.code import calculates, cut_lines, prose_and_code
+from spancredit.text.code import calculates, cut_lines, inside_fences, prose_and_code
+from spancredit.text.python import cut_python
 from spancredit.text.sentences import cut_sentences
 from spancredit.types import Span
 
-Segmenter = Literal["steps", "sentence", "line", "window"]
+Segmenter = Literal["steps", "sentence", "line", "python", "window"]
 Piece = tuple[int, int, str]
 
 
@@ -71,13 +72,35 @@ def lines(text: str) -> list[Piece]:
     return _absorb_marks(text, [(start, end, "line") for start, end in cut_lines(text, 0, len(text))])
 
 
+def python(text: str) -> list[Piece]:
+    """Statements of fenced code, or of all of it where nothing is fenced; of the prose around it the sentences."""
+    parts = list(prose_and_code(text))
+    if not any(is_code for _, _, is_code in parts):
+        return cut_python(text, 0, len(text)) or [(0, 0, "text")]
+    cuts: list[Piece] = []
+    for start, end, is_code in parts:
+        if is_code:
+            first, last = inside_fences(text, start, end)
+            cuts += [(start, first, "text"), *cut_python(text, first, last), (last, end, "text")]
+        else:
+            prose = text[start:end]
+            pieces = _absorb_marks(prose, [(a, b, "text") for a, b in cut_sentences(prose, 0, len(prose))])
+            cuts += [(start + a, start + b, kind) for a, b, kind in pieces]
+    return [cut for cut in cuts if cut[0] < cut[1]]
+
+
 def _sentences_and_code(text: str) -> Iterator[tuple[int, int, bool]]:
     for start, end, is_code in prose_and_code(text):
         for first, last in (cut_lines if is_code else cut_sentences)(text, start, end):
             yield first, last, is_code
 
 
-PIECES: dict[str, Callable[[str], list[Piece]]] = {"steps": steps, "sentence": sentences, "line": lines}
+PIECES: dict[str, Callable[[str], list[Piece]]] = {
+    "steps": steps,
+    "sentence": sentences,
+    "line": lines,
+    "python": python,
+}
 
 
 def _absorb_marks(text: str, pieces: list[Piece]) -> list[Piece]:

@@ -1,0 +1,108 @@
+"""From what was measured of a rollout to its credit: drops -> importances -> weights of spans -> weights of tokens."""
+
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+import torch
+
+from spancredit.config import CreditConfig
+from spancredit.counterfactual.budget import Budgeted
+from spancredit.counterfactual.measure import BLAME, PROXIES, Measured
+from spancredit.errors import ConfigError, RolloutError
+from spancredit.plan import Plan
+from spancredit.text.locate import Ranges, given_spans
+from spancredit.types import Cost, Credit, Rollout, SpanCredit
+from spancredit.validation import ModelFacts, check_rollout
+from spancredit.weighting import arrange, importances, mediated, permutation_seed, token_weights
+
+EXECUTION: Final = "execution"  # drops in the outcome itself: the share of tests that pass
+
+
+def credit_of(rollout: Rollout, plan: Plan, bought: Budgeted | None, config: CreditConfig) -> Credit:
+    """The credit of one rollout, from what was measured of it; None leaves it uniform, for the plan's reason."""
+    size = len(rollout.completion_ids)
+    if bought is None:
+        return Credit(torch.ones(size), answer=plan.answer, reason=plan.reason)
+    measured = bought.measured
+    if measured is None:
+        return Credit(torch.ones(size), answer=plan.answer, reason="over_budget")
+    drops_K = measured.drops_K
+    if not measured.is_finite:
+        return Credit(torch.ones(size), answer=plan.answer, reason="non_finite", cost=measured.cost)
+
+    own_scale = bought.method in (*PROXIES, BLAME, EXECUTION)  # no drop in nats: only its proportions count
+    floor, full_scale = (0.0, sys.float_info.min) if own_scale else (config.noise_floor, config.full_scale)
+    if config.mode == "mediated" and measured.influence_KK is not None:
+        importances_K = importances(mediated(drops_K, measured.influence_KK, floor), 0.0, full_scale)
+    else:
+        blames = bought.method == EXECUTION and (rollout.advantage or 0.0) < 0
+        importances_K = importances([-drop for drop in drops_K] if blames else drops_K, floor, full_scale)
+    scores_K = arrange(importances_K, config.mode, permutation_seed(config.seed, rollout.completion_ids))
+    raw_K = [config.min_weight + (config.boost - config.min_weight) * score for score in scores_K]
+    weights_T = token_weights(
+        size, plan.spans, raw_K, plan.answer, config.answer_weight, rollout.loss_mask, config.conserve
+    )
+    loss_T = weights_T if rollout.loss_mask is None else weights_T[torch.as_tensor(rollout.loss_mask).bool()]
+    reason = "no_loss_token" if not loss_T.any() else None if any(importances_K) else "below_noise_floor"
+    if reason is not None:
+        weights_T = torch.ones(size)
+    credited = tuple(
+        SpanCredit(s.start, s.end, s.kind, s.text, drop, importance, float(weights_T[s.start]))
+        for s, drop, importance in zip(plan.spans, drops_K, importances_K, strict=True)
+    )
+    return Credit(
+        weights_T,
+        credited,
+        plan.answer,
+        measured.answer_logp,
+        reason,
+        measured.cost,
+        measured.influence_KK,
+        bought.method,
+        bought.agreement,
+    )
+
+
+def credit_from_drops(
+    rollouts: Sequence[Rollout],
+    spans: Sequence[Ranges],
+    drops: Sequence[Sequence[float] | None],
+    config: CreditConfig | None = None,
+) -> list[Credit]:
+    """Credit for drops that were measured by other means than log-probabilities, such as running a program's tests.
+
+    Importance is the drop over the largest of the completion, above 0. Where the advantage is negative it is that of
+    `-drop`: the blame goes to what keeps the outcome from being better. There is no answer, so none is weighed.
+
+    Args:
+        spans: For each rollout ranges of completion tokens, in order, disjoint.
+        drops: For each rollout a number for each of its spans, in any unit: what the outcome falls by without it. None:
+            nothing could be run.
+        config: How drops become weights; what it says of measuring is not read.
+
+    Raises:
+        RolloutError: if drops are not one a span.
+        ConfigError: if the mode is `mediated`, which needs the influence of spans on each other.
+    """
+    config = config or CreditConfig()
+    if config.mode == "mediated":
+        raise ConfigError("mode 'mediated' needs the influence of spans on each other; drops alone say nothing of it.")
+    credits = []
+    for i, (rollout, own, measured) in enumerate(zip(rollouts, spans, drops, strict=True)):
+        check_rollout(i, rollout, ModelFacts(None, None, None))
+        found = given_spans(i, own, len(rollout.completion_ids))
+        if measured is not None and len(measured) != len(found):
+            raise RolloutError(
+                f"rollout {i} has {len(measured)} drops; expected one for each of its {len(found)} spans."
+            )
+        reasons = {
+            "uniform": config.mode == "uniform",
+            "zero_advantage": rollout.advantage == 0,
+            "no_program": measured is None,
+            "no_span": not found,
+        }
+        reason = next((name for name, holds in reasons.items() if holds), None)
+        bought = None if reason else Budgeted(Measured(None, tuple(measured or ()), Cost()), EXECUTION)
+        credits.append(credit_of(rollout, Plan(reason=reason, spans=tuple(found)), bought, config))
+    return credits

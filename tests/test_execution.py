@@ -1,0 +1,168 @@
+"""Counterfactuals that are run: what a variant is, which are run, and what the tests say of each statement."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spancredit.execution.drops import Program, execution_drops
+from spancredit.execution.variants import fingerprint, variants
+from spancredit.sandbox import Call, Candidate, Sandbox
+from spancredit.text.python import cut_python
+
+DATA = Path(__file__).parents[1].parent / "shared" / "data" / "evalplus"
+SUM = '''def f(xs):
+    """Doc."""
+    unused = 0  # c
+    total = 0
+    # nothing to run
+    for x in xs:
+        if x < 0:
+            continue
+        total += x
+    return total
+'''
+CALLS = ([1, 2], [], [-1], [5, -2, 3])
+EXPECTED = [3, 0, 0, 8]
+
+
+def stretches(code):
+    return tuple((start, end) for start, end, _ in cut_python(code, 0, len(code)))
+
+
+def one(code, text):
+    """The variant without the piece that has this text."""
+    (found,) = [(a, b) for a, b in stretches(code) if text in code[a:b]]
+    return variants(code, [found])[0]
+
+
+@pytest.fixture(scope="module")
+def run():
+    """Runs programs on `CALLS`, and notes them."""
+    with Sandbox() as box:
+
+        def run(pairs):
+            run.seen.append([code for _, code in pairs])
+            calls = tuple(Call((xs,)) for xs in CALLS)
+            outcomes = box.run([Candidate(code, "f", calls) for _, code in pairs])
+            return [
+                tuple(
+                    one.status == "value" and one.value == expected
+                    for one, expected in zip(outcome.results, EXPECTED, strict=True)
+                )
+                for outcome in outcomes
+            ]
+
+        run.seen = []
+        yield run
+
+
+def test_the_fall_in_pass_rate_is_each_statements_drop(run):
+    (found,) = execution_drops([Program("sum", SUM, stretches(SUM))], run)
+    drops = dict(zip([SUM[a:b].strip() for a, b in stretches(SUM)], found.drops_K, strict=True))
+    assert found.passed == (True,) * 4
+    assert found.rate == 1.0
+    assert drops == {
+        "def f(xs):": 1.0,
+        '"""Doc."""': 0.0,
+        "unused = 0  # c": 0.0,
+        "total = 0": 1.0,
+        "# nothing to run": 0.0,
+        "for x in xs:": 1.0,  # x is not there
+        "if x < 0:": 0.5,  # everything is left out
+        "continue": 0.5,
+        "total += x": 0.5,
+        "return total": 1.0,
+    }
+    assert found.runs == 1 + 8
+
+
+def test_a_statement_that_keeps_tests_from_passing_has_a_negative_drop(run):
+    wrong = SUM.replace("    return total", "    total += 1\n    return total")
+    (found,) = execution_drops([Program("sum", wrong, stretches(wrong))], run)
+    assert found.rate == 0.0
+    worst = min(range(len(found.drops_K)), key=found.drops_K.__getitem__)
+    assert wrong[slice(*stretches(wrong)[worst])].strip() == "total += 1"
+    assert found.drops_K[worst] == -1.0
+
+
+def test_what_differs_in_nothing_that_runs_is_run_once_and_remembered(run):
+    run.seen.clear()
+    respaced = SUM.replace("total = 0", "total  =  (0)").replace("# nothing to run", "# other words")
+    cache = {}
+    programs = [Program("sum", SUM, stretches(SUM)), Program("sum", respaced, stretches(respaced))]
+    first, second = execution_drops(programs, run, cache)
+    (codes,) = run.seen
+    assert len(codes) == len({fingerprint(code) for code in codes}) == first.runs == 9
+    assert second.runs == 0
+    assert second.drops_K == first.drops_K
+    again = execution_drops(programs, run, cache)
+    assert [one.runs for one in again] == [0, 0]
+    assert len(run.seen) == 1, "nothing to run, nothing asked"
+    assert execution_drops([Program("other", SUM, ())], run, cache)[0].runs == 1, "other tests, other runs"
+
+
+def test_a_header_loses_its_condition_and_keeps_what_it_heads():
+    code = "def f(x):\n  while x:\n    if x: y = 1; break\n    else:\n      z()\n  with x as y:\n    pass\n"
+    assert "for _ in (0,):\n    if x:" in one(code, "while x")
+    assert "if True: y = 1; break" in one(code, "if x:")
+    assert "if x: pass; break" in one(code, "y = 1;")
+    assert "    elif False:\n      z()" in one(code, "else:")
+    assert "  if True:\n    pass" in one(code, "with x")
+    assert one("try:\n  a()\nexcept E as e:\n  b()\n", "except") == "try:\n  a()\nexcept ():\n  b()\n"
+    assert one("match x:\n  case 1:\n    a()\n", "case") == "match x:\n  case _ if False:\n    a()\n"
+    assert one("@d\n@e(1)\ndef f(): return 1\n", "def") == "if False: return 1\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("# c\nx = 1\n", "# c"),
+        ('"""Doc."""\n', "Doc"),
+        ("try:\n  a()\nfinally:\n  b()\n", "try"),
+        ("x = (\n", "x"),
+        ("for x in y:\n  a()\nelse:\n  b()\n", "else"),
+        ("match x:\n  case 1:\n    a()\n", "match"),
+    ],
+)
+def test_what_cannot_matter_or_is_syntax_alone_has_no_variant(code, text):
+    assert one(code, text) is None
+
+
+def test_a_stretch_takes_what_it_holds_and_a_statement_cut_in_two_is_taken_by_both_halves():
+    code = "a = 1\nb = 2\nc = [1, 2, 3, 4]\n"
+    assert variants(code, [(0, 12)]) == ["pass\npass\nc = [1, 2, 3, 4]\n"]
+    assert variants(code, [(12, 21), (21, 29)]) == ["a = 1\nb = 2\npass\n"] * 2
+    assert variants(code, [(0, 7)]) == ["pass\nb = 2\nc = [1, 2, 3, 4]\n"], "a letter of the next is not the next"
+
+
+@given(
+    st.lists(
+        st.sampled_from(["x = 1", "if x:", "else:", "  ", "\n", "return x", "# c", "def f():", ";", "é"]), max_size=20
+    )
+)
+def test_every_variant_of_a_program_that_parses_parses(bits):
+    code = "".join(bits)
+    for variant in variants(code, stretches(code)):
+        if variant is not None:
+            compile(variant, "variant", "exec", flags=0x400)  # ast.PyCF_ONLY_AST
+            assert fingerprint(variant)
+
+
+@pytest.mark.skipif(not DATA.exists(), reason="the folder with evalplus's files is missing")
+def test_every_statement_of_real_solutions_has_a_variant_that_parses():
+    with gzip.open(DATA / "MbppPlus.jsonl.gz", "rt") as lines:
+        codes = [json.loads(line)["canonical_solution"] for line in lines][::4]
+    made = total = 0
+    for code in codes:
+        pieces = cut_python(code, 0, len(code))
+        found = variants(code, [(a, b) for a, b, _ in pieces])
+        runnable = [
+            kind not in ("comment", "docstring", "code:Try", "code:Finally", "code:Else") for *_, kind in pieces
+        ]
+        made += sum(one is not None for one, runs in zip(found, runnable, strict=True) if runs)
+        total += sum(runnable)
+    assert made == total > 300
