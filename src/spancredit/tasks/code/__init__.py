@@ -1,6 +1,6 @@
 """Programming problems, and what judges a completion by running it in the sandbox.
 
-    problem -> prompt -> completion -> program -> sandbox -> values -> verdict -> reward
+problem -> prompt -> completion -> program -> sandbox -> values -> verdict -> reward
 """
 
 from spancredit.tasks.code.extract import extract_program

@@ -1,11 +1,14 @@
 """What the calls of a problem should return: its canonical solution is asked, in the sandbox like any other program."""
 
+import warnings
 from dataclasses import replace
 
 from spancredit.errors import DataError
-from spancredit.sandbox import Call, Candidate, Outcome, Sandbox
+from spancredit.sandbox import Call, Candidate, Outcome, Result, Sandbox
+from spancredit.sandbox.inside.wire import encode
 from spancredit.tasks.code.problem import CodeProblem
 
+LARGEST = 1 << 31  # bytes of a value, which came through the sandbox and is smaller
 RECORDER = """
 
 def __record__():
@@ -30,28 +33,52 @@ def complete(box: Sandbox, problem: CodeProblem) -> CodeProblem:
     A problem with a test has its calls recorded: the canonical solution is called by the test's assertions, so that
     these, and what they compare with, never meet a candidate. What a test draws at random it draws from seed 0.
 
+    Calls whose values need more than the sandbox's memory, or with those before them more than half of its output, are
+    left out, and a warning says how many: no candidate could answer them.
+
     Raises:
-        DataError: if the canonical solution does not answer every call within the sandbox's limits, or fails its test.
+        DataError: if the canonical solution raises, is not through in time, or fails its test.
     """
     if problem.expected is not None:
         return problem
     code = problem.prompt + problem.solution
     if problem.test is None:
         (outcome,) = box.run([Candidate(code, problem.entry_point, problem.calls)])
-        return replace(problem, expected=tuple(_values(problem, outcome)))
+        return _with_values(problem, outcome, box.limits.output // 2)
     code += "\n" + problem.test + RECORDER.format(entry_point=problem.entry_point)
     (outcome,) = box.run([Candidate(code, "__record__", (Call(),))])
-    (recorded,) = _values(problem, outcome)
+    if outcome.status != "done" or outcome.results[0].status != "value":
+        raise _error(problem, outcome, outcome.results[0])
+    recorded = outcome.results[0].value
     calls = tuple(Call(args, kwargs) for args, kwargs, _ in recorded)
     return replace(problem, calls=calls, expected=tuple(value for _, _, value in recorded), test=None)
 
 
-def _values(problem: CodeProblem, outcome: Outcome) -> list[object]:
-    failed = [result for result in outcome.results if result.status != "value"]
-    if outcome.status != "done" or failed:
-        why = f"{failed[0].status} {failed[0].detail}" if outcome.status == "done" else outcome.status
-        raise DataError(
-            f"the canonical solution of {problem.name} gives no expected values ({f'{why} {outcome.detail}'.strip()}); "
-            "expected wider limits of the sandbox, or another file."
+def _with_values(problem: CodeProblem, outcome: Outcome, most: int) -> CodeProblem:
+    calls, expected = [], []
+    for call, result in zip(problem.calls, outcome.results, strict=True):
+        size = len(encode(result.value, LARGEST))
+        if outcome.status != "done" or (result.status == "raised" and result.detail != "MemoryError"):
+            raise _error(problem, outcome, result)
+        if result.status == "value" and size <= most:
+            most -= size
+            calls.append(call)
+            expected.append(result.value)
+    if not calls:
+        raise _error(problem, outcome, outcome.results[0])
+    if left_out := len(problem.calls) - len(calls):
+        message = (
+            f"spancredit: {left_out} of the {len(problem.calls)} calls of {problem.name} are left out: what they "
+            "return is more than the sandbox's limits permit."
         )
-    return [result.value for result in outcome.results]
+        warnings.warn(message, stacklevel=2)
+    return replace(problem, calls=tuple(calls), expected=tuple(expected))
+
+
+def _error(problem: CodeProblem, outcome: Outcome, result: Result) -> DataError:
+    why = outcome.status if outcome.status != "done" else result.status
+    detail = outcome.detail or result.detail
+    return DataError(
+        f"the canonical solution of {problem.name} gives no expected values ({f'{why} {detail}'.strip()}); expected "
+        "one that answers every call within the sandbox's limits."
+    )

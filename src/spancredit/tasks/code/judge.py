@@ -11,6 +11,8 @@ from spancredit.tasks.code.expected import complete
 from spancredit.tasks.code.extract import extract_program
 from spancredit.tasks.code.problem import CodeProblem
 
+CHUNK = 8  # candidates whose values are held at a time: each may return as much as the sandbox permits
+
 VerdictStatus = Literal["passed", "wrong", "raised", "unsendable"] | OutcomeStatus
 
 
@@ -60,7 +62,11 @@ def judge(box: Sandbox, problems: Sequence[CodeProblem], completions: Sequence[s
         Candidate(extract_program(completion, problem), problem.entry_point, problem.calls)
         for completion, problem in zip(completions, asked, strict=True)
     ]
-    return [verdict(problem, outcome) for problem, outcome in zip(asked, box.run(candidates), strict=True)]
+    verdicts: list[Verdict] = []
+    for start in range(0, len(candidates), CHUNK):
+        part = slice(start, start + CHUNK)
+        verdicts += map(verdict, asked[part], box.run(candidates[part]))
+    return verdicts
 
 
 def verdict(problem: CodeProblem, outcome: Outcome) -> Verdict:

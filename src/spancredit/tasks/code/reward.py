@@ -1,15 +1,18 @@
 """A reward of TRL's form, over one sandbox for the process."""
 
 import atexit
+import math
 import os
 import threading
+import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from spancredit.errors import DataError
+from spancredit.errors import ConfigError, DataError, UnknownNameError
 from spancredit.sandbox import Sandbox
+from spancredit.sandbox.levels import LEVELS
 from spancredit.sandbox.process import LevelName
 from spancredit.sandbox.sandbox import MIB
 from spancredit.tasks.chat import Completion, said
@@ -18,6 +21,8 @@ from spancredit.tasks.code.judge import Verdict, judge
 from spancredit.tasks.code.problem import CodeProblem
 
 MOST_PROCESSES = 8  # unasked
+WALL = 3.0  # seconds on the wall for one of the processor: others work on this machine, too
+LEAST_MEMORY = 64  # MiB, of which Python itself takes 40
 
 
 @dataclass(frozen=True)
@@ -26,15 +31,30 @@ class SandboxSettings:
 
     Attributes:
         level: As of `Sandbox`; `none` confines nothing, and is never taken unasked.
-        seconds: Wall time of a candidate, all its calls together; of the processor as much.
+        seconds: Processor time of a candidate, all its calls together; on the wall it may take three times as long.
         memory: MiB of address space of a candidate.
+        output: MiB of what all calls of a candidate return.
         processes: Candidates at a time; None: one a core, at most 8.
+
+    Raises:
+        ConfigError: if the level is unknown, or a number too small.
     """
 
     level: LevelName | Literal["auto"] = "auto"
     seconds: float = 10.0
     memory: int = 1024
+    output: int = 4
     processes: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.level not in ("auto", *LEVELS):
+            raise UnknownNameError("level of the sandbox", self.level, ("auto", *LEVELS))
+        for name, least in {"memory": LEAST_MEMORY, "output": 1, "processes": 1}.items():
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ConfigError(f"the sandbox's {name} is {value}; expected at least {least}.")
+        if not 0 < self.seconds < math.inf:
+            raise ConfigError(f"the sandbox's seconds are {self.seconds}; expected a number above 0.")
 
 
 class Reward:
@@ -86,9 +106,13 @@ class Reward:
                 log_metric(f"code/{status}", count / len(verdicts))
         return [one.share if self._partial else float(one.right) for one in verdicts]
 
+    def open(self) -> Sandbox:
+        """The sandbox, started if it is not yet: what a command does first, and else the first completion."""
+        return process_sandbox(self._sandbox)
+
     def verdicts(self, completions: Sequence[Completion], answer: Sequence[str]) -> list[Verdict]:
         """What the rewards are made of."""
-        box = process_sandbox(self._sandbox)
+        box = self.open()
         return judge(box, [self._known(box, name) for name in answer], [said(one) for one in completions])
 
     def _known(self, box: Sandbox, name: str) -> CodeProblem:
@@ -99,14 +123,14 @@ class Reward:
         return self._problems[name]
 
 
-code_reward = Reward
-
 _open: dict[tuple[int, SandboxSettings], Sandbox] = {}
 _turn = threading.Lock()
 
 
-def process_sandbox(settings: SandboxSettings, say: Callable[[str], None] = print) -> Sandbox:
+def process_sandbox(settings: SandboxSettings) -> Sandbox:
     """The sandbox that this process has for these settings: opened once, and closed when the process ends.
+
+    Its level is said in a warning when it is opened.
 
     Raises:
         SandboxError: if it cannot be had here.
@@ -114,9 +138,15 @@ def process_sandbox(settings: SandboxSettings, say: Callable[[str], None] = prin
     with _turn:
         key = (os.getpid(), settings)
         if key not in _open:
-            processes = settings.processes or min(len(os.sched_getaffinity(0)), MOST_PROCESSES)
-            box = Sandbox(settings.level, processes, settings.seconds, memory=settings.memory * MIB).open()
+            box = Sandbox(
+                settings.level,
+                settings.processes or min(len(os.sched_getaffinity(0)), MOST_PROCESSES),
+                seconds=WALL * settings.seconds,
+                cpu_seconds=math.ceil(settings.seconds),
+                memory=settings.memory * MIB,
+                output=settings.output * MIB,
+            )
+            _open[key] = box.open()
             atexit.register(box.close)
-            say(f"spancredit: code runs in a sandbox, {box.level}")
-            _open[key] = box
+            warnings.warn(f"spancredit: code runs in the sandbox {box.level}", stacklevel=2)
         return _open[key]
