@@ -7,6 +7,7 @@ import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -74,10 +75,9 @@ class Reward:
     def __init__(
         self, problems: Sequence[CodeProblem], sandbox: SandboxSettings = SandboxSettings(), partial: bool = False
     ):
-        self._problems = {problem.name: problem for problem in problems}
-        if len(self._problems) < len(problems):
-            twice = Counter(problem.name for problem in problems).most_common(1)[0][0]
-            raise DataError(f"two problems have the name {twice}; expected names that differ.")
+        self._problems: dict[str, CodeProblem] = {}
+        for problem in problems:
+            self.know(problem)
         self._sandbox = sandbox
         self._partial = partial
 
@@ -106,6 +106,22 @@ class Reward:
                 log_metric(f"code/{status}", count / len(verdicts))
         return [one.share if self._partial else float(one.right) for one in verdicts]
 
+    def know(self, problem: CodeProblem) -> None:
+        """Take one more problem; one that is known already is left as it is.
+
+        Raises:
+            DataError: if another one has its name.
+        """
+        known = self._problems.setdefault(problem.name, problem)
+        if (known.prompt, known.canonical) != (problem.prompt, problem.canonical):
+            raise DataError(f"two problems have the name {problem.name}; expected names that differ.")
+
+    def of_shares(self) -> "Reward":
+        """The same, with the share of tests that pass as the reward. Both know what either gets to know."""
+        other = copy(self)
+        other._partial = True
+        return other
+
     def open(self) -> Sandbox:
         """The sandbox, started if it is not yet: what a command does first, and else the first completion."""
         return process_sandbox(self._sandbox)
@@ -114,6 +130,10 @@ class Reward:
         """What the rewards are made of."""
         box = self.open()
         return judge(box, [self._known(box, name) for name in answer], [said(one) for one in completions])
+
+    def statuses(self, completions: Sequence[Completion], answer: Sequence[str]) -> list[str]:
+        """The statuses of the verdicts: `passed`, or why not."""
+        return [one.status for one in self.verdicts(completions, answer)]
 
     def _known(self, box: Sandbox, name: str) -> CodeProblem:
         """A problem with its expected values, which are found once."""

@@ -39,7 +39,9 @@ def branches(rng: random.Random, parts: int) -> Sketch:
     said = [f"{then.words} if x is {when.words}" for when, then in rules]
     words = f"Return {', else '.join(said)}, and else {last.words}"
     drawn = tuple((x,) for x in rng.sample(range(-20, 31), CALLS))
-    return Sketch("choose", ("x",), words, "\n".join([*lines, f"return {last.code}"]), drawn, ((0,), (-1,), (2,), (21,)))
+    return Sketch(
+        "choose", ("x",), words, "\n".join([*lines, f"return {last.code}"]), drawn, ((0,), (-1,), (2,), (21,))
+    )
 
 
 def select(rng: random.Random, parts: int) -> Sketch:
@@ -125,7 +127,7 @@ def words_of(rng: random.Random, parts: int) -> Sketch:
     )
     words, suffix = f"Return the words of text that {which}, each {how}", ""
     if parts > 1:
-        words, suffix = f"{words}, of which only every {every}th counts, from the first", f"[::{every}]"
+        words, suffix = f"{words}, of which only one in {every} counts, beginning with the first", f"[::{every}]"
     body = f"return [{then} for word in text.split() if {when}]{suffix}"
     drawn = tuple((sentence(rng),) for _ in range(CALLS + 1))
     return Sketch("choose_words", ("text",), words, body, drawn, TEXT_EDGES)
