@@ -47,7 +47,7 @@ def majority(row: Row) -> float:
 
 
 def pass_at(row: Row, k: int) -> float:
-    """The probability that one of `k` completions is right, drawn without return from the samples (pass@k, unbiased)."""
+    """pass@k, unbiased: the probability that one of `k` of the samples is right, drawn without return."""
     count, wrong = len(row["samples"]), sum(not one["right"] for one in row["samples"])
     return 1.0 - comb(wrong, k) / comb(count, k)
 
@@ -58,8 +58,8 @@ BY: dict[str, Callable[[Row], float]] = {"greedy": greedy, "majority": majority,
 def summarise(rows: Sequence[Row]) -> dict[str, Any]:
     """Accuracies with 95 % intervals (Wilson's; for the mean over samples Student's, over problems), and what failed.
 
-    Programs have no answers to vote by, so that they get no `majority`, but `pass_at`: pass@k for each k up to the number
-    of samples.
+    Programs have no answers to vote by, so that they get no `majority`, but `pass_at`: pass@k for each k up to the
+    number of samples.
 
     Shares of completions: `truncated` by the limit on tokens; `unread`, without an answer; of programs `statuses`.
     """

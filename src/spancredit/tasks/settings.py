@@ -43,7 +43,7 @@ class TaskSettings:
         default=None,
         metadata={
             "help": "Of gsm8k: a name on the hub (default: openai/gsm8k), a folder with train.jsonl and test.jsonl, or "
-            "the JSONL file of the training problems. Of code's mbpp and humaneval_plus: the folder of evalplus's files."
+            "the JSONL file of the training problems. Of code's mbpp and humaneval_plus: the folder of the files."
         },
     )
     held_out_dataset: str | None = field(
@@ -73,8 +73,8 @@ class TaskSettings:
     code_set: str | None = field(
         default=None,
         metadata={
-            "help": f"Of code: the held-out problems, {', '.join(SETS)}. Default: functions, of which training problems "
-            "always are."
+            "help": f"Of code: the held-out problems, {', '.join(SETS)}. Default: functions, of which all training "
+            "problems are."
         },
     )
     sandbox_level: str | None = field(
@@ -117,8 +117,9 @@ class TaskSettings:
     def _check_code(self) -> None:
         if self.code_set is not None and self.code_set not in SETS:
             raise UnknownNameError("code_set", self.code_set, SETS)
-        if (self.dataset is not None) != (self.code_set in evalplus.FILES):
-            expected = f"the folder of {evalplus.FILES[self.code_set]}" if self.dataset is None else "none for this set"
+        file = evalplus.FILES.get(self.code_set or "functions")
+        if (self.dataset is None) != (file is None):
+            expected = f"the folder of {file}" if file else "none for this set"
             raise ConfigError(f"dataset is {self.dataset!r}, and code_set {self.code_set!r}; expected {expected}.")
         sandbox_settings(self)
 

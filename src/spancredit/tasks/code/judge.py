@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from spancredit.sandbox import Candidate, Outcome, Sandbox
+from spancredit.sandbox import FAILURES, Candidate, Outcome, Sandbox
 from spancredit.sandbox.candidate import OutcomeStatus
 from spancredit.tasks.code.compare import is_right
 from spancredit.tasks.code.expected import complete
@@ -14,6 +14,7 @@ from spancredit.tasks.code.problem import CodeProblem
 CHUNK = 8  # candidates whose values are held at a time: each may return as much as the sandbox permits
 
 VerdictStatus = Literal["passed", "wrong", "raised", "unsendable"] | OutcomeStatus
+STATUSES = ("passed", "wrong", "raised", "unsendable", *FAILURES)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from spancredit.sandbox.process import LevelName
 from spancredit.sandbox.sandbox import MIB
 from spancredit.tasks.chat import Completion, said
 from spancredit.tasks.code.expected import complete
-from spancredit.tasks.code.judge import Verdict, judge
+from spancredit.tasks.code.judge import STATUSES, Verdict, judge
 from spancredit.tasks.code.problem import CodeProblem
 
 MOST_PROCESSES = 8  # unasked
@@ -102,8 +102,9 @@ class Reward:
         """
         verdicts = self.verdicts(completions, answer)
         if log_metric is not None:
-            for status, count in Counter(one.status for one in verdicts).items():
-                log_metric(f"code/{status}", count / len(verdicts))
+            counts = Counter(one.status for one in verdicts)
+            for status in STATUSES:  # all of them, each time: ranks average what they log together
+                log_metric(f"code/{status}", counts[status] / len(verdicts))
         return [one.share if self._partial else float(one.right) for one in verdicts]
 
     def know(self, problem: CodeProblem) -> None:

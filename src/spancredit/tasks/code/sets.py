@@ -64,7 +64,7 @@ class CodeSet:
         )
 
     def prompting(self) -> dict[str, Any]:
-        """How they are asked; a plain prompt of MBPP+ holds no header, so that its functions begin like the next one."""
+        """How they are asked. Plain prompts of MBPP+ hold no header: a solution begins as the next function would."""
         ends = TESTS if self.held_out == "mbpp" else (*TESTS, *NEXT)
         return {"template": "{question}", "instruction": INSTRUCTION, "asks": ASKED, "replies": SOLVED, "ends": ends}
 

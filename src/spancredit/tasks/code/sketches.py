@@ -17,6 +17,10 @@ from spancredit.tasks.code.pieces import (
 
 Family = Callable[[random.Random, int], Sketch]
 CALLS = 5  # beside the edges
+BEFORE = """for i, c in enumerate(text):
+    if c.lower() in "{}":
+        return text[:i]
+return text"""
 
 
 def arithmetic(rng: random.Random, parts: int) -> Sketch:
@@ -99,9 +103,9 @@ def letters(rng: random.Random, parts: int) -> Sketch:
             ("Return text without", 'return "".join(c for c in text if c.lower() not in "{}")'),
             ("Count the characters of text that are", 'return sum(1 for c in text if c.lower() in "{}")'),
             ("Return text with an asterisk for", 'return "".join("*" if c.lower() in "{}" else c for c in text)'),
-            ("Return the part of text before", "for i, c in enumerate(text):\n    if c.lower() in \"{}\":\n        return text[:i]\nreturn text"),
+            ("Return the part of text before", BEFORE),
         )
-    )  # fmt: skip
+    )
     words = f"{what} the letters in {chosen!r}, in either case"
     drawn = tuple((sentence(rng),) for _ in range(CALLS))
     return Sketch("letters", ("text",), words, code.format(chosen), drawn, TEXT_EDGES)
