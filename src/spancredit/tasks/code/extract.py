@@ -17,6 +17,7 @@ from spancredit.text.python import BROKEN
 
 THOUGHTS = re.compile(r"\A.*</think>", re.DOTALL)
 FUTURE = re.compile(r"^from __future__ import .*\n?", re.MULTILINE)
+INDENTED = re.compile(r"(?:[ \t]*\n)*[ \t]+\S")
 CODE_BEGINS = re.compile(r"^(?:import|from|def|async def|class|@)\b", re.MULTILINE)
 TESTS = ("\nif __name__", "\nprint(", "\nassert ", "\n```", '\n"""', "\n'''")  # what models write after a solution
 NEXT = ("\ndef ", "\nclass ", "\nimport ", "\nfrom ", "\n@", "\n#")  # how a base model begins something else
@@ -26,9 +27,9 @@ STOPS = (*TESTS, *NEXT)
 def extract_program(completion: str, problem: CodeProblem) -> str:
     """The program of a completion.
 
-    Of several fenced blocks the last one counts that defines the entry point, else the first. What is not fenced
-    continues the prompt, if it does not define the entry point; prose before a definition is left out. A definition is
-    cut where tests or examples follow it, and where a completion was cut off in the middle of something else.
+    Of several fenced blocks the last one counts that defines the entry point. Without any, a completion that begins
+    with an indented line continues the prompt, and so does the first block of another. Prose before a definition is left
+    out. A definition is cut where tests or examples follow it, and where a completion was cut off in the middle of something else.
 
     Args:
         completion: What a model said, without special tokens.
@@ -36,11 +37,11 @@ def extract_program(completion: str, problem: CodeProblem) -> str:
     text = THOUGHTS.sub("", completion).replace("\r\n", "\n")
     blocks = [text[slice(*inside_fences(text, start, end))] for start, end, code in prose_and_code(text) if code]
     defining = [block for block in blocks if _definition(problem, block)]
-    code = defining[-1] if defining else blocks[0] if blocks and blocks[0].strip() else text
+    code = defining[-1] if defining else text
     definition = _definition(problem, code)
     if definition is None:
-        return _continued(problem, code)
-    if not blocks and (begins := CODE_BEGINS.search(code)):
+        return _continued(problem, [text, *blocks])
+    if not defining and (begins := CODE_BEGINS.search(code)):
         code = code[begins.start() :]
         definition = _definition(problem, code)
     assert definition is not None
@@ -58,14 +59,17 @@ def _definition(problem: CodeProblem, code: str) -> re.Match[str] | None:
     return last
 
 
-def _continued(problem: CodeProblem, code: str) -> str:
-    """The prompt and its continuation. Tokenizers may drop the blanks that a text begins with: they are put back."""
-    body = _cut(code, STOPS, 0)
-    program = problem.prompt + body
-    if _parses(program):
-        return program
-    indented = problem.prompt + "    " + body.lstrip(" ")
-    return indented if _parses(indented) else program
+def _continued(problem: CodeProblem, texts: list[str]) -> str:
+    """The prompt and its continuation: the first of the texts that can be one.
+
+    Tokenizers may drop the blanks that a text begins with: they are put back.
+    """
+    possible = [text for text in texts if INDENTED.match(text)] or texts[1:] or texts
+    body = _cut(possible[0], STOPS, 0)
+    programs = [problem.prompt + body, problem.prompt + "    " + body.lstrip(" ")]
+    if not INDENTED.match(body):
+        programs.reverse()
+    return next((one for one in programs if _parses(one)), problem.prompt + body)
 
 
 def _cut(code: str, stops: tuple[str, ...], start: int) -> str:

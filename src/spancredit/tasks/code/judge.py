@@ -14,7 +14,7 @@ from spancredit.tasks.code.problem import CodeProblem
 CHUNK = 8  # candidates whose values are held at a time: each may return as much as the sandbox permits
 
 VerdictStatus = Literal["passed", "wrong", "raised", "unsendable"] | OutcomeStatus
-STATUSES = ("passed", "wrong", "raised", "unsendable", *FAILURES)
+STATUSES: tuple[VerdictStatus, ...] = ("passed", "wrong", "raised", "unsendable", *FAILURES)
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,8 @@ def integers(rng: random.Random, least: int = 3, most: int = 8) -> list[int]:
 
 
 def lists(rng: random.Random, count: int) -> tuple[Arguments, ...]:
-    return tuple((integers(rng),) for _ in range(count))
+    """Two short ones, which may be shown, and long ones, which meet more conditions."""
+    return tuple((integers(rng) if i < 2 else integers(rng, 12, 18),) for i in range(count))
 
 
 def sentence(rng: random.Random) -> str:

@@ -103,7 +103,7 @@ class Reward:
         verdicts = self.verdicts(completions, answer)
         if log_metric is not None:
             counts = Counter(one.status for one in verdicts)
-            for status in STATUSES:  # all of them, each time: ranks average what they log together
+            for status in STATUSES:  # all of them, each time: what is not logged counts as unknown, not as 0
                 log_metric(f"code/{status}", counts[status] / len(verdicts))
         return [one.share if self._partial else float(one.right) for one in verdicts]
 
