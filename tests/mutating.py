@@ -33,6 +33,8 @@ SWAPS = {
     ast.IsNot: ast.Is,
 }
 
+DROPPED = (ast.Assign, ast.AugAssign, ast.Expr, ast.For, ast.While, ast.If)
+
 # Nothing of spancredit is in here: values are compared by `!=`, and floats are wrong only if they are far off.
 TRUTH = """
 import copy, json, math, pickle, signal, sys
@@ -124,5 +126,8 @@ def _changes(node: ast.AST) -> Iterator:
     body = getattr(node, "body", None)
     if isinstance(body, list):
         for at, statement in enumerate(body):
-            if isinstance(statement, (ast.Assign, ast.AugAssign, ast.Expr, ast.For, ast.While, ast.If)):
+            docstring = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+            if not docstring and isinstance(
+                statement, (ast.Assign, ast.AugAssign, ast.Expr, ast.For, ast.While, ast.If)
+            ):
                 yield lambda at=at: body.__setitem__(at, ast.Pass())

@@ -5,7 +5,8 @@ import pytest
 from spancredit.sandbox import Call
 from spancredit.tasks.code import CodeProblem, extract_program
 
-PROMPT = 'from math import gcd\n\ndef helper(x):\n    return x\n\ndef f(a):\n    """Return a.\n\n    >>> f(1)\n    1\n    """\n'
+BEFORE = "from math import gcd\n\ndef helper(x):\n    return x\n\n"
+PROMPT = BEFORE + 'def f(a):\n    """Return a.\n\n    >>> f(1)\n    1\n    """\n'
 PROBLEM = CodeProblem("p", PROMPT, "f", None, (Call((4,)), Call((0,))), (4, 0))
 DOCSTRING = CodeProblem("q", '"""\nWrite f.\nassert f(1) == 1\n"""\n', "f", None, (Call((4,)), Call((0,))), (4, 0))
 WHOLE = "def f(a):\n    return a\n"
@@ -14,7 +15,7 @@ WHOLE = "def f(a):\n    return a\n"
 def runs(completion, problem=PROBLEM):
     """Whether the program does what was asked; run right here, since every completion is written here."""
     module = {}
-    exec(extract_program(completion, problem), module)
+    exec(extract_program(completion, problem), module)  # noqa: S102
     return [module["f"](*call.args) for call in problem.calls] == list(problem.expected)
 
 

@@ -18,7 +18,7 @@ from spancredit.text.python import BROKEN
 THOUGHTS = re.compile(r"\A.*</think>", re.DOTALL)
 FUTURE = re.compile(r"^from __future__ import .*\n?", re.MULTILINE)
 INDENTED = re.compile(r"(?:[ \t]*\n)*[ \t]+\S")
-CODE_BEGINS = re.compile(r"^(?:import|from|def|async def|class|@)\b", re.MULTILINE)
+CODE_BEGINS = re.compile(r"^(?:import \w|from [\w.]+ import|(?:async )?def \w|class \w+\s*[:(]|@\w)", re.MULTILINE)
 TESTS = ("\nif __name__", "\nprint(", "\nassert ", "\n```", '\n"""', "\n'''")  # what models write after a solution
 NEXT = ("\ndef ", "\nclass ", "\nimport ", "\nfrom ", "\n@", "\n#")  # how a base model begins something else
 STOPS = (*TESTS, *NEXT)
@@ -28,8 +28,8 @@ def extract_program(completion: str, problem: CodeProblem) -> str:
     """The program of a completion.
 
     Of several fenced blocks the last one counts that defines the entry point. Without any, a completion that begins
-    with an indented line continues the prompt, and so does the first block of another. Prose before a definition is left
-    out. A definition is cut where tests or examples follow it, and where a completion was cut off in the middle of something else.
+    with an indented line continues the prompt, and so does the first block of another. Prose before a definition is
+    left out, and so are tests or examples behind it, and what was begun there and not ended.
 
     Args:
         completion: What a model said, without special tokens.

@@ -39,6 +39,8 @@ def arithmetic(rng: random.Random, parts: int) -> Sketch:
 def branches(rng: random.Random, parts: int) -> Sketch:
     rules = [(condition(rng), change(rng).of("x")) for _ in range(parts)]
     last = change(rng).of("x")
+    while last in (then for _, then in rules):
+        last = change(rng).of("x")
     lines = [f"if {when.code}:\n    return {then.code}" for when, then in rules]
     said = [f"{then.words} if x is {when.words}" for when, then in rules]
     words = f"Return {', else '.join(said)}, and else {last.words}"
