@@ -15,7 +15,7 @@ from spancredit.commands.train_arguments import parse
 from spancredit.errors import DataError, SandboxError
 from spancredit.evaluation.result import paired, pass_at, summarise
 from spancredit.evaluation.run import Decoding, run
-from spancredit.sandbox import Call, Sandbox
+from spancredit.sandbox import Call, Sandbox, process
 from spancredit.tasks.code import CodeProblem, Reward, SandboxSettings, functions, judge
 from spancredit.tasks.code.judge import STATUSES
 from spancredit.tasks.code.reward import process_sandbox
@@ -165,8 +165,8 @@ def test_the_sandbox_of_a_process_ends_with_it():
 
 
 def test_nothing_runs_unconfined_unless_it_is_asked_for_by_name(monkeypatch):
-    monkeypatch.setattr("spancredit.sandbox.process.command.plain", lambda *_, **__: ["false"])
-    monkeypatch.setattr("spancredit.sandbox.process.command.bubblewrapped", lambda *_: ["false"])
+    for level in ("bubblewrap", "landlock"):
+        monkeypatch.setitem(process._COMMANDS, level, lambda _: ["false"])
     with pytest.raises(SandboxError, match="cannot be confined here"):
         load_task(TaskSettings(**{**ASKED, "sandbox_seconds": 1.5}), 0, with_template(None))
 

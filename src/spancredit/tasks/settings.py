@@ -141,9 +141,7 @@ def settings_of(split: str, dataset: str | None = None, few_shot: int = 0, **oth
         raise UnknownNameError("split", split, gsm8k.SPLITS)
     code = others.get("task") == "code"
     if code and split == "train" and others.get("code_set") not in (None, "functions"):
-        raise ConfigError(
-            f"split is 'train', and code_set {others['code_set']!r}, which is held out; expected functions."
-        )
+        raise ConfigError(f"split is 'train', and code_set {others['code_set']!r}, a benchmark; expected functions.")
     one_file = dataset is not None and not code and gsm8k.is_file(dataset)
     if few_shot and one_file:
         raise ConfigError(f"--few_shot is {few_shot}, and --dataset one file; expected a folder with train.jsonl too.")
