@@ -114,6 +114,13 @@ def test_a_verdict_says_how_a_completion_fared(box, completion, status, passed):
     assert verdict.status in STATUSES
 
 
+@pytest.mark.parametrize("body", ["raise KeyError", "return [[]] * 10**7", "import os; os._exit(0)"])
+def test_a_call_without_a_value_is_none_that_returned_none(box, body):
+    problem = CodeProblem("none", "def f(x):\n", "f", None, (Call((1,)), Call((2,))), (None, None))
+    assert judged(box, "    return None", problem).right
+    assert judged(box, f"    {body}", problem).passed == (False, False)
+
+
 def test_verdicts_come_in_order_whatever_the_problems(box):
     problems = list(islice(functions.problems("train", 5, "easy"), 12))
     verdicts = judge(box, [*problems, *problems], [*(one.solution for one in problems), *["    return 12345"] * 12])
