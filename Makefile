@@ -38,7 +38,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev,peft,math]"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev,peft,math,code]"
 	touch $@
 
 $(VERL)/.installed: pyproject.toml constraints-verl.txt

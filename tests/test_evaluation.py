@@ -246,7 +246,7 @@ def test_a_completion_ends_at_the_stop_text_and_tells_whether_it_was_cut(policy)
     (cut,) = complete(model, tokenizer, [prompt], 5, **GREEDY)
     assert cut.truncated
     assert ended.text.startswith(cut.text)
-    (stopped,) = complete(model, tokenizer, [prompt], 100, stop="####", **GREEDY)
+    (stopped,) = complete(model, tokenizer, [prompt], 100, stops=("####",), **GREEDY)
     assert stopped.text == ended.text.partition("####")[0]
     assert not stopped.truncated
 

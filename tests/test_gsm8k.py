@@ -50,7 +50,7 @@ def test_a_plain_prompt_shows_worked_problems_and_stops_at_the_next_question(tmp
         "what is shown is not asked"
     )
     assert len(made.questions("held_out")) == 2
-    assert made.prompting.stop == "\nQuestion:"
+    assert made.prompting.stops == ("\nQuestion:",)
     assert made.rows("train") == [
         {
             "prompt": made.questions("train")[0].prompt,
@@ -81,7 +81,7 @@ def test_a_chat_has_a_system_message_the_worked_problems_and_the_instruction(tmp
     assert user == asked
     assert user["content"].startswith("Ann has 2 eggs and buys 3. How many?\n")
     assert assistant == {"role": "assistant", "content": "She has 2+3 = 5 eggs.\n#### 5"}
-    assert made.prompting.stop is None
+    assert made.prompting.stops == ()
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,9 @@ from rich.text import Text
 
 from spancredit import __version__
 from spancredit.commands.bench import app as bench
+from spancredit.commands.compare import compare
 from spancredit.commands.doctor import doctor
-from spancredit.commands.evaluate import compare, evaluate
+from spancredit.commands.evaluate import evaluate
 from spancredit.commands.explain import explain
 from spancredit.errors import SpanCreditError
 from spancredit.ranks import is_main

@@ -1,4 +1,4 @@
-"""`spancredit eval` and `spancredit compare`: accuracy of a policy on a task, and two evaluations in pairs."""
+"""`spancredit eval`: accuracy of a policy on a task."""
 
 import json
 from pathlib import Path
@@ -15,24 +15,29 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON."
 
 def evaluate(
     model: Annotated[str, typer.Option(help="`bundled`, a folder, a GGUF file, or a name on the hub.")] = "bundled",
-    task: Annotated[str, typer.Option(help="wordproblems or gsm8k.")] = "wordproblems",
+    task: Annotated[str, typer.Option(help="wordproblems, gsm8k or code.")] = "wordproblems",
     dataset: Annotated[
         str | None,
-        typer.Option(help="Of gsm8k: a JSONL file, a folder with train.jsonl and test.jsonl, or a name on the hub."),
+        typer.Option(
+            help="Of gsm8k: a JSONL file, a folder with train.jsonl and test.jsonl, or a name on the hub. Of code's "
+            "mbpp and humaneval_plus: the folder of evalplus's files."
+        ),
     ] = None,
     split: Annotated[str, typer.Option(help="held_out (GSM8K's test split) or train.")] = "held_out",
     difficulty: Annotated[
-        str | None, typer.Option(help="Of wordproblems: easy, medium, hard, long, noisy or chatty.")
+        str | None,
+        typer.Option(help="Of wordproblems: easy, medium, hard, long, noisy, chatty; of functions the first three."),
     ] = None,
     problems: Annotated[
-        int | None, typer.Option(help="The first so many. Default: 500 of wordproblems, all of gsm8k.")
+        int | None, typer.Option(help="The first so many. Default: 500 that are generated, else all.")
     ] = None,
-    samples: Annotated[int, typer.Option(help="Sampled completions a problem, for maj@k; 0: greedy only.")] = 0,
+    samples: Annotated[int, typer.Option(help="Sampled completions a problem, for maj@k, or pass@k of code.")] = 0,
     temperature: Annotated[float, typer.Option(help="Of the samples.")] = 0.7,
     max_new_tokens: Annotated[int, typer.Option("--max_new_tokens", "--max-new-tokens", help="Of a completion.")] = 512,
     batch_size: Annotated[int, typer.Option("--batch_size", "--batch-size", help="Problems at a time.")] = 32,
     prompt_style: Annotated[
-        str, typer.Option("--prompt_style", "--prompt-style", help="plain, chat, or auto: chat for gsm8k if it can be.")
+        str,
+        typer.Option("--prompt_style", "--prompt-style", help="plain, chat, or auto: chat where it can be."),
     ] = "auto",
     few_shot: Annotated[
         int, typer.Option("--few_shot", "--few-shot", help="Training problems that are shown with their solutions.")
@@ -43,6 +48,24 @@ def evaluate(
     answer_check: Annotated[
         str, typer.Option("--answer_check", "--answer-check", help="Of gsm8k: strict or math_verify.")
     ] = "strict",
+    code_set: Annotated[
+        str | None,
+        typer.Option("--code_set", "--code-set", help="Of code: functions (default), mbpp, humaneval, humaneval_plus."),
+    ] = None,
+    sandbox_level: Annotated[
+        str | None,
+        typer.Option("--sandbox_level", "--sandbox-level", help="Of code: auto (default), bubblewrap, landlock, none."),
+    ] = None,
+    sandbox_seconds: Annotated[
+        float | None,
+        typer.Option("--sandbox_seconds", "--sandbox-seconds", help="Of code: processor time a program."),
+    ] = None,
+    sandbox_memory: Annotated[
+        int | None, typer.Option("--sandbox_memory", "--sandbox-memory", help="Of code: MiB of memory of a program.")
+    ] = None,
+    sandbox_processes: Annotated[
+        int | None, typer.Option("--sandbox_processes", "--sandbox-processes", help="Of code: programs at a time.")
+    ] = None,
     dtype: Annotated[
         str, typer.Option(help="auto (that of the saved weights), float32, bfloat16 or float16.")
     ] = "auto",
@@ -62,6 +85,8 @@ def evaluate(
       spancredit eval --task gsm8k --model Qwen/Qwen2.5-1.5B-Instruct --samples 8
 
       spancredit eval --task gsm8k --dataset ./gsm8k --model ./my-model --prompt_style plain --few_shot 8
+
+      spancredit eval --task code --code_set mbpp --dataset ./evalplus --model ./my-model --samples 8
     """
     from dataclasses import asdict
 
@@ -88,6 +113,11 @@ def evaluate(
         prompt_style=prompt_style,
         system_prompt=system_prompt,
         answer_check=answer_check,
+        code_set=code_set,
+        sandbox_level=sandbox_level,
+        sandbox_seconds=sandbox_seconds,
+        sandbox_memory=sandbox_memory,
+        sandbox_processes=sandbox_processes,
     )
     if problems is not None and problems < 1:
         raise ConfigError(f"--problems is {problems}; expected at least 1.")
@@ -96,6 +126,7 @@ def evaluate(
     chosen = loaded.problems(split, problems)
     questions = loaded.asking(chosen)
     asked = {"model": model, "dtype": dtype, "split": split, **asdict(settings), **asdict(decoding)}
+    del asked["sandbox_processes"]  # how many at a time decides nothing
     asked |= {"problems": len(questions), "checksum": checksum(chosen)}
     asked |= {"prompts": prompts_checksum(tokenizer, questions), "weights": fingerprint(policy)}
     default = EvalFolder.free(EVALS / f"{task}-{Path(model).name}", asked)
@@ -118,64 +149,21 @@ def evaluate(
     console.print(f"{folder.path}: every problem with its completions", soft_wrap=True, highlight=False)
 
 
-def compare(
-    first: Annotated[Path, typer.Argument(help="Folder of an evaluation.")],
-    second: Annotated[Path, typer.Argument(help="Folder of another evaluation of the same problems.")],
-    by: Annotated[str, typer.Option(help="greedy, majority or sampled.")] = "greedy",
-    as_json: AsJson = False,
-) -> None:
-    """Compare two evaluations of the same problems, in pairs: McNemar's exact test.
-
-    Examples:
-
-      spancredit compare evals/gsm8k-before evals/gsm8k-after
-
-      spancredit compare evals/gsm8k-before evals/gsm8k-after --by majority --json
-    """
-    from dataclasses import asdict
-
-    from spancredit.errors import RunFolderError, UnknownNameError
-    from spancredit.evaluation.folder import EvalFolder
-    from spancredit.evaluation.result import BY, paired, share
-
-    if by not in BY:
-        raise UnknownNameError("accuracy", by, BY)
-    folders = [EvalFolder.open(path) for path in (first, second)]
-    checksums = [folder.facts()["settings"]["checksum"] for folder in folders]
-    if len(set(checksums)) > 1:
-        raise RunFolderError(f"{first} and {second} have different problems; expected two evaluations of the same.")
-    for name in ("answer_check", *(("samples",) if by == "majority" else ())):
-        one, other = (folder.facts()["settings"][name] for folder in folders)
-        if one != other:
-            raise RunFolderError(f"{first} has {name} {one!r}, {second} {other!r}; expected the same, to be compared.")
-    before, after = (folder.rows() for folder in folders)
-    found = paired(before, after, by)
-    if as_json:
-        typer.echo(json.dumps(asdict(found), indent=2))
-        return
-    console = Console()
-    for path, own in ((first, before), (second, after)):
-        console.print(f"{path}: {share([BY[by](row) for row in own])}", soft_wrap=True, highlight=False)
-    gain = found.difference
-    console.print(
-        f"difference {100 * gain.mean:+.1f} points (95 % interval {100 * gain.low:+.1f} to {100 * gain.high:+.1f}), "
-        f"p = {found.p:.3g}; better on {found.only_second} problems, worse on {found.only_first}",
-        soft_wrap=True,
-        highlight=False,
-    )
-
-
 def _table(result: dict[str, Any]) -> Table:
     from spancredit.evaluation.result import Share
 
     k = result["samples"]
     names = {"greedy": "greedy", "majority": f"maj@{k}", "sampled": f"mean of {k} samples"}
+    accuracies = {label: result[name] for name, label in names.items() if name in result}
+    accuracies |= {f"pass@{k}": one for k, one in result.get("pass_at", {}).items()}
+    shares = {"without an answer": result.get("unread"), "cut at the limit": result["truncated"]}
+    shares |= result.get("statuses", {})
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold")
     table.add_column()
-    for name, label in names.items():
-        if name in result:
-            table.add_row(label, Text(f"{Share(**result[name])}, {result['problems']} problems"))
-    for name, label in {"unread": "without an answer", "truncated": "cut at the limit"}.items():
-        table.add_row(label, f"{result[name]:.1%} of the completions")
+    for label, accuracy in accuracies.items():
+        table.add_row(label, Text(f"{Share(**accuracy)}, {result['problems']} problems"))
+    for label, value in shares.items():
+        if value is not None:
+            table.add_row(label, f"{value:.1%} of the completions")
     return table

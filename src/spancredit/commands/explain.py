@@ -24,7 +24,7 @@ def explain(
     dtype: Annotated[
         str, typer.Option(help="auto (that of the saved weights), float32, bfloat16 or float16.")
     ] = "auto",
-    task: Annotated[str | None, typer.Option(help="wordproblems or gsm8k, in the place of a prompt.")] = None,
+    task: Annotated[str | None, typer.Option(help="wordproblems, gsm8k or code, in the place of a prompt.")] = None,
     dataset: Annotated[
         str | None,
         typer.Option(help="Of gsm8k: a JSONL file, a folder with train.jsonl and test.jsonl, or a name on the hub."),

@@ -11,7 +11,7 @@ from spancredit.config import CreditConfig
 from spancredit.counterfactual.forward import eval_mode
 from spancredit.credit import assign_credit
 from spancredit.errors import ConfigError, RolloutError
-from spancredit.evaluation.generate import SAMPLING, nothing_preset
+from spancredit.evaluation.generate import SAMPLING, first_of, nothing_preset
 from spancredit.models import load_policy, ready, seeded
 from spancredit.report.explainprogress import ExplainProgress
 from spancredit.report.records import make_record
@@ -76,7 +76,7 @@ def explained(request: Request, progress: ExplainProgress) -> dict[str, Any]:
         completion = tokenizer(text, add_special_tokens=False)["input_ids"]
     else:
         with progress.step("sampling", model, "token"):
-            completion = _sample(model, tokenizer, prompt, subject.stop, request)
+            completion = _sample(model, tokenizer, prompt, subject.stops, request)
         if subject.judge is not None:
             reward = subject.judge(tokenizer.decode(completion, skip_special_tokens=True))
     rollout = Rollout(prompt, completion, advantage=-1.0 if reward == 0 else None)  # as mode `blame` wants to know
@@ -92,13 +92,13 @@ class Subject:
     Args:
         gold: The problem's own solution, as a completion.
         judge: The reward of a completion's text.
-        stop: Text at which a sampled completion ends.
+        stops: Texts at the first of which a sampled completion ends.
     """
 
     prompt: Prompt
     gold: str | None = None
     judge: Callable[[str], float] | None = None
-    stop: str | None = None
+    stops: tuple[str, ...] = ()
 
 
 def _subject(request: Request, tokenizer: PreTrainedTokenizerBase) -> Subject:
@@ -117,9 +117,9 @@ def _subject(request: Request, tokenizer: PreTrainedTokenizerBase) -> Subject:
 def _of_problem(task: Task, problem: Any) -> Subject:
     return Subject(
         task.prompting.of(problem),
-        problem.solution.strip() if task.prompting.chat else problem.solution,
+        task.prompting.worked(problem),
         lambda text: task.reward(completions=[text], answer=[str(problem.answer)])[0],
-        task.prompting.stop,
+        task.prompting.stops,
     )
 
 
@@ -135,9 +135,9 @@ def _prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> list[int]
 
 
 def _sample(
-    model: Any, tokenizer: PreTrainedTokenizerBase, prompt: list[int], stop: str | None, request: Request
+    model: Any, tokenizer: PreTrainedTokenizerBase, prompt: list[int], stops: tuple[str, ...], request: Request
 ) -> list[int]:
-    """One completion, without the stop text and what follows it."""
+    """One completion, without the first stop text and what follows it."""
     input_ids = torch.tensor([prompt], device=model.device)
     with seeded(model.device, request.seed), eval_mode(model), nothing_preset(model):
         output_BL = model.generate(
@@ -145,10 +145,10 @@ def _sample(
             attention_mask=torch.ones_like(input_ids),
             max_new_tokens=request.max_new_tokens,
             pad_token_id=tokenizer.pad_token_id,
-            **({"stop_strings": [stop], "tokenizer": tokenizer} if stop else {}),
+            **({"stop_strings": list(stops), "tokenizer": tokenizer} if stops else {}),
             **{**SAMPLING, "temperature": request.config.temperature},
         )
     completion = output_BL[0, len(prompt) :].tolist()
     aligned = align(tokenizer, completion)
-    end = aligned.text.find(stop) if stop else -1
-    return completion if end < 0 else completion[: aligned.tokens_of(end, len(aligned.text))[0]]
+    end = first_of(stops, aligned.text)
+    return completion if end == len(aligned.text) else completion[: aligned.tokens_of(end, len(aligned.text))[0]]

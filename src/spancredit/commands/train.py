@@ -77,7 +77,7 @@ def train(argv: list[str], console: Console | None = None) -> RunFolder:
     )
     trainer = CreditGRPOTrainer(
         policy,
-        rewards(task.reward, asked.overlong_cache, arguments),
+        rewards((asked.partial_reward and task.shares) or task.reward, asked.overlong_cache, arguments),
         arguments,
         train_dataset=train_set,
         processing_class=tokenizer,

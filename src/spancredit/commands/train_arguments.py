@@ -22,6 +22,7 @@ EXAMPLES = """examples:
   spancredit train --seed 1 --output_dir runs/one
   spancredit train --config my.yaml --credit_mode uniform --learning_rate 5e-5
   spancredit train --task gsm8k --model_name_or_path ./my-model
+  spancredit train --task code --model_name_or_path ./my-model
   spancredit train --resume --output_dir runs/one         continues an interrupted run
   spancredit train --model_name_or_path ./my-model --use_peft true
 """
@@ -47,10 +48,16 @@ class TaskArguments(TaskSettings):
             "punishment); 0: it does not."
         },
     )
+    partial_reward: bool = field(
+        default=False,
+        metadata={"help": "Of code: whether the share of tests passed is the reward, not all or nothing."},
+    )
     records_per_step: int = field(default=16, metadata={"help": "Rollouts of each batch that go into records.jsonl."})
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.partial_reward and self.task != "code":
+            raise ConfigError(f"partial_reward is set, and no setting of the task {self.task}.")
         for name, least in {
             "held_out_steps": 0,
             "held_out_batch": 1,

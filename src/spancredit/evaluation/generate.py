@@ -32,7 +32,7 @@ def nothing_preset(model: PreTrainedModel) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Completed:
-    """A completion without special tokens, cut at the stop text; whether it was ended by the limit on tokens."""
+    """A completion without special tokens, cut at the first stop text; whether it was ended by the limit on tokens."""
 
     text: str
     truncated: bool
@@ -43,14 +43,14 @@ def complete(
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Prompt],
     max_new_tokens: int,
-    stop: str | None = None,
+    stops: tuple[str, ...] = (),
     **decoding: Any,
 ) -> list[Completed]:
     """One completion a prompt, generated together. Every module's mode is left as it was.
 
     Args:
         prompts: Texts, or messages for the tokenizer's chat template; all of the same form.
-        stop: Text at which a completion ends.
+        stops: Texts at the first of which a completion ends.
         decoding: For `generate`.
     """
     chat = not isinstance(prompts[0], str)
@@ -64,19 +64,24 @@ def complete(
             attention_mask=inputs["attention_mask"],
             max_new_tokens=max_new_tokens,
             pad_token_id=tokenizer.pad_token_id,
-            **({"stop_strings": [stop], "tokenizer": tokenizer} if stop else {}),
+            **({"stop_strings": list(stops), "tokenizer": tokenizer} if stops else {}),
             **decoding,
         )
     completions_BT = output_BL[:, inputs["input_ids"].size(1) :]
-    return list(_completed(model, tokenizer, completions_BT.tolist(), max_new_tokens, stop))
+    return list(_completed(model, tokenizer, completions_BT.tolist(), max_new_tokens, stops))
 
 
 def _completed(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: list[list[int]], most: int, stop: str | None
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: list[list[int]], most: int, stops: tuple[str, ...]
 ) -> Iterator[Completed]:
     ends = model.generation_config.eos_token_id
     ends = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
     for ids in rows:
         text = tokenizer.decode(ids, skip_special_tokens=True)
-        kept = text.partition(stop)[0] if stop else text
+        kept = text[: first_of(stops, text)]
         yield Completed(kept, len(ids) == most and ends.isdisjoint(ids) and kept == text)
+
+
+def first_of(stops: tuple[str, ...], text: str) -> int:
+    """Where the first of them begins, or the text's length."""
+    return min([at for stop in stops if (at := text.find(stop)) >= 0], default=len(text))

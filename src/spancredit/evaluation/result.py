@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from math import comb
 from statistics import mean
 from typing import Any
 
@@ -45,22 +46,43 @@ def majority(row: Row) -> float:
     return float(next(one["right"] for one in row["samples"] if one["read"] == winner))
 
 
+def pass_at(row: Row, k: int) -> float:
+    """pass@k, unbiased: the probability that one of `k` of the samples is right, drawn without return."""
+    count, wrong = len(row["samples"]), sum(not one["right"] for one in row["samples"])
+    return 1.0 - comb(wrong, k) / comb(count, k)
+
+
 BY: dict[str, Callable[[Row], float]] = {"greedy": greedy, "majority": majority, "sampled": sampled}
 
 
 def summarise(rows: Sequence[Row]) -> dict[str, Any]:
     """Accuracies with 95 % intervals (Wilson's; for the mean over samples Student's, over problems), and what failed.
 
-    Shares of completions: `truncated` by the limit on tokens, `unread`: without an answer.
+    Programs have no answers to vote by, so that they get no `majority`, but `pass_at`: pass@k for each k up to the
+    number of samples.
+
+    Shares of completions: `truncated` by the limit on tokens; `unread`, without an answer; of programs `statuses`.
     """
     found: dict[str, Any] = {"problems": len(rows), "samples": len(rows[0]["samples"])}
+    programs = not votes_on(rows[0])
     for name, value in BY.items():
-        if name == "greedy" or found["samples"]:
+        if name == "greedy" or (found["samples"] and not (programs and name == "majority")):
             found[name] = asdict(share([value(row) for row in rows]))
     completions = [one for row in rows for one in (row["greedy"], *row["samples"])]
     found["truncated"] = mean(one["truncated"] for one in completions)
-    found["unread"] = mean(one["read"] is None for one in completions)
+    if programs:
+        ks = range(1, found["samples"] + 1)
+        found["pass_at"] = {str(k): asdict(share([pass_at(row, k) for row in rows])) for k in ks}
+        counts = Counter(one["status"] for one in completions)
+        found["statuses"] = {status: count / len(completions) for status, count in counts.most_common()}
+    else:
+        found["unread"] = mean(one["read"] is None for one in completions)
     return found
+
+
+def votes_on(row: Row) -> bool:
+    """Whether completions give answers, which can be counted."""
+    return "read" in row["greedy"]
 
 
 def share(values: Sequence[float]) -> Share:
@@ -90,10 +112,12 @@ def paired(first: Sequence[Row], second: Sequence[Row], by: str) -> Paired:
     """Compare `greedy`, `majority` or `sampled` accuracy, problem by problem.
 
     Raises:
-        ConfigError: if one of them has no samples to compare.
+        ConfigError: if one of them has no samples to compare, or no answers to vote by.
     """
     if by != "greedy" and not (first[0]["samples"] and second[0]["samples"]):
         raise ConfigError(f"cannot compare by {by!r}: an evaluation has no samples; expected 'greedy'.")
+    if by == "majority" and not votes_on(first[0]):
+        raise ConfigError("cannot compare by 'majority': programs have no answers to vote by; expected 'sampled'.")
     values = [(BY[by](one), BY[by](other)) for one, other in zip(first, second, strict=True)]
     differences = [after - before for before, after in values]
     worse, better = sum(d < 0 for d in differences), sum(d > 0 for d in differences)

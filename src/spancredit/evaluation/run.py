@@ -10,7 +10,7 @@ from spancredit.errors import ConfigError
 from spancredit.evaluation.folder import EvalFolder
 from spancredit.evaluation.generate import GREEDY, SAMPLING, Completed, complete
 from spancredit.models import seeded
-from spancredit.tasks.task import Question, Task
+from spancredit.tasks.task import PASSED, Question, Task
 
 Row = dict[str, Any]
 
@@ -85,10 +85,10 @@ def _answers(
     nth: int,
 ) -> list[list[Row]]:
     """For each question its greedy completion; for each sample, for each question, one more."""
-    prompts, stop = [question.prompt for question in batch], task.prompting.stop
+    prompts, stops = [question.prompt for question in batch], task.prompting.stops
 
     def answer(**how: Any) -> list[Row]:
-        return _judged(task, batch, complete(model, tokenizer, prompts, decoding.max_new_tokens, stop, **how))
+        return _judged(task, batch, complete(model, tokenizer, prompts, decoding.max_new_tokens, stops, **how))
 
     answers = [answer(**GREEDY)]
     with seeded(model.device, decoding.seed * 1_000_003 + nth):
@@ -98,9 +98,14 @@ def _answers(
 
 
 def _judged(task: Task, batch: Sequence[Question], completed: Sequence[Completed]) -> list[Row]:
-    verdicts = task.reward(completions=[one.text for one in completed], answer=[one.answer for one in batch])
+    given = {"completions": [one.text for one in completed], "answer": [one.answer for one in batch]}
+    if task.statuses is not None:
+        return [
+            {"text": one.text, "status": status, "right": status == PASSED, "truncated": one.truncated}
+            for one, status in zip(completed, task.statuses(**given), strict=True)
+        ]
     rows = []
-    for one, verdict in zip(completed, verdicts, strict=True):
+    for one, verdict in zip(completed, task.reward(**given), strict=True):
         read = task.read(one.text)
         answer = None if read is None else str(read)
         rows.append({"text": one.text, "read": answer, "right": verdict == 1, "truncated": one.truncated})

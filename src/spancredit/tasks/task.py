@@ -12,11 +12,14 @@ from transformers import PreTrainedTokenizerBase
 from spancredit.errors import ConfigError
 from spancredit.tasks import gsm8k, numbers, wordproblems
 from spancredit.tasks.chat import render, takes_system
+from spancredit.tasks.code.sets import CodeSet
 from spancredit.tasks.prompts import Prompt, Prompting, Worked
 from spancredit.tasks.settings import TaskSettings
 
 HELD_OUT = 500
 GENERATED = {"train": 4000, "held_out": HELD_OUT}  # problems of the embedded task, which never ends
+GSM8K_PROMPT = "Question: {question}\nAnswer:"
+PASSED = "passed"  # the status of a right completion, where a task says how each one fared
 GSM8K_INSTRUCTION = "Reason step by step, and end with one line: #### and the number."
 
 
@@ -45,12 +48,16 @@ class Task:
         reward: TRL's form; 1 for a right completion, else 0.
         read: A completion's answer, by which equal ones are counted in a vote; None if it has none.
         prompting: How a problem is asked.
+        statuses: As `reward`, but in words: `passed`, or why a completion is not right. None if nothing more is known.
+        shares: As `reward`, but the share of a problem's tests that a completion passes. None if there are no tests.
     """
 
     problems: Callable[[str, int | None], Sequence[Problem]]
     reward: Callable[..., list[float]]
     read: Callable[[str], Hashable | None]
     prompting: Prompting
+    statuses: Callable[..., list[str]] | None = None
+    shares: Callable[..., list[float]] | None = None
 
     def questions(self, split: str, count: int | None = None) -> list[Question]:
         return self.asking(self.problems(split, count))
@@ -71,17 +78,19 @@ def load_task(settings: TaskSettings, seed: int, tokenizer: PreTrainedTokenizerB
         tokenizer: The model's: whether it has a chat template, and what that takes.
 
     Raises:
-        ConfigError: if a chat is asked for without a template, or math-verify is not installed.
+        ConfigError: if a chat is asked for without a template, or a package that the task needs is not installed.
         ModelError: if the chat template refuses such prompts.
         DataError: if problems for few-shot prompts cannot be loaded.
+        SandboxError: if programs are to be judged, and there is no sandbox to be had here.
     """
     embedded = settings.task == "wordproblems"
-    split_of = partial(_generated if embedded else _gsm8k, settings, seed)
+    code = CodeSet(settings, seed) if settings.task == "code" else None
+    split_of = code.of if code else partial(_generated if embedded else _gsm8k, settings, seed)
+    asked = code.prompting() if code else {"template": wordproblems.PROMPT if embedded else GSM8K_PROMPT}
     chat = _is_chat(settings, tokenizer)
     prompting = Prompting(
         chat=chat,
-        template=wordproblems.PROMPT if embedded else "Question: {question}\nAnswer:",
-        instruction=GSM8K_INSTRUCTION,
+        **{"instruction": GSM8K_INSTRUCTION, **asked},
         examples=list(islice(split_of("train"), settings.few_shot)) if settings.few_shot else (),
         system=settings.system_prompt,
         system_role=not settings.system_prompt or takes_system(tokenizer),
@@ -94,6 +103,9 @@ def load_task(settings: TaskSettings, seed: int, tokenizer: PreTrainedTokenizerB
         )
         warnings.warn(message, stacklevel=2)
     problems = partial(_asked, settings, split_of)
+    if code:
+        code.reward.open()  # what cannot be had here, it says now
+        return Task(problems, code.reward, lambda _: None, prompting, code.reward.statuses, code.reward.of_shares())
     if embedded:
         return Task(problems, wordproblems.reward, lambda text: wordproblems.final_answer(text) or None, prompting)
     return Task(problems, *_check(settings), prompting)
@@ -115,7 +127,7 @@ def _asked(
 ) -> Sequence[Problem]:
     """The first problems of a split that no prompt shows with its solution."""
     own = settings.train_problems if split == "train" else settings.held_out_problems
-    most = count or own or (GENERATED[split] if settings.task == "wordproblems" else None)
+    most = count or own or (GENERATED[split] if settings.generates(split) else None)
     shown = settings.few_shot if split == "train" else 0
     return list(islice(split_of(split), shown, None if most is None else shown + most))
 
