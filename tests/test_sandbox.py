@@ -282,7 +282,7 @@ def test_processor_time_is_limited():
     with Sandbox(seconds=60.0, cpu_seconds=1) as box:
         outcome = outcome_of(box, "def f():\n    while True: pass")
         assert (outcome.status, outcome.detail) == ("cpu", "1 s")
-        assert outcome.cpu_seconds >= 1
+        assert outcome.cpu_seconds >= 0.9, "the limit strikes by ticks"
 
 
 def test_results_larger_than_permitted_in_all_are_not_sent():

@@ -16,6 +16,9 @@ from spancredit.sandbox.process import Zygote
 
 LARGEST = 1 << 26  # bytes of a program, and of a call's arguments
 
+# Seconds by which a limit on processor time can strike before the time that is counted afterwards reaches it.
+TICK = 0.1
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -78,7 +81,7 @@ def _hung_up(wait_status: int, cpu_seconds: float, limits: Limits) -> tuple[Outc
     if not os.WIFSIGNALED(wait_status):
         return "exited", f"exit code {os.waitstatus_to_exitcode(wait_status)}"
     number = os.WTERMSIG(wait_status)
-    if number == signal.SIGXCPU or (number == signal.SIGKILL and cpu_seconds >= limits.cpu_seconds):
+    if number == signal.SIGXCPU or (number == signal.SIGKILL and cpu_seconds >= limits.cpu_seconds - TICK):
         return "cpu", f"{limits.cpu_seconds} s"
     known = number in set(signal.Signals)
     return "crashed", signal.Signals(number).name if known else f"signal {number}"
