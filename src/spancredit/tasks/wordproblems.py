@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from spancredit.errors import UnknownNameError
 from spancredit.tasks import language
 from spancredit.tasks.chat import Completion, said
+from spancredit.tasks.streams import draws
 
 PROMPT = "Question: {question}\nSolution:"
 HELD_OUT_SHARE = 5  # one question in five is held out, whatever the seed
@@ -92,11 +92,7 @@ def problems(split: str, seed: int = 0, difficulty: str = "medium") -> Iterator[
     Raises:
         UnknownNameError: if the split or the difficulty is not one of the known names.
     """
-    if split not in ("train", "held_out"):
-        raise UnknownNameError("split", split, ("train", "held_out"))
-    if difficulty not in DIFFICULTIES:
-        raise UnknownNameError("difficulty", difficulty, DIFFICULTIES)
-    rng = random.Random(f"{split}/{seed}/{difficulty}")
+    rng = draws(split, seed, difficulty, DIFFICULTIES)
     seen: set[str] = set()
     while True:
         problem = _draw(rng, DIFFICULTIES[difficulty])

@@ -3,17 +3,17 @@
 Splits are disjoint by construction: a checksum of what a function is to do decides whether it is held out.
 """
 
-import random
 import zlib
 from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any
 
-from spancredit.errors import DataError, UnknownNameError
+from spancredit.errors import DataError
 from spancredit.sandbox import Call
 from spancredit.tasks.code.pieces import Sketch
 from spancredit.tasks.code.problem import CodeProblem
 from spancredit.tasks.code.sketches import FAMILIES
+from spancredit.tasks.streams import draws
 
 DIFFICULTIES = {"easy": 1, "medium": 2, "hard": 3}  # conditions, or cases, of a function
 HELD_OUT_SHARE = 5  # one problem in five is held out, whatever the seed
@@ -33,11 +33,7 @@ def problems(split: str, seed: int = 0, difficulty: str = "medium") -> Iterator[
         UnknownNameError: if the split or the difficulty is not one of the known names.
         DataError: if there are no more that differ.
     """
-    if split not in ("train", "held_out"):
-        raise UnknownNameError("split", split, ("train", "held_out"))
-    if difficulty not in DIFFICULTIES:
-        raise UnknownNameError("difficulty", difficulty, DIFFICULTIES)
-    rng = random.Random(f"{split}/{seed}/{difficulty}")
+    rng = draws(split, seed, difficulty, DIFFICULTIES)
     seen: set[str] = set()
     misses = 0
     while misses < PATIENCE:
