@@ -133,7 +133,8 @@ def _credits(
     jobs = [Job.of(rollout, plan.target, config) for rollout, plan in zip(rollouts, plans, strict=True) if plan.target]
     found: list[Budgeted] = []
     if config.mode != "uniform":
-        found = shared_out(measure, jobs, [price(job, config, packs) for job in jobs], group)
+        prices = [] if group is None else [price(job, config, packs) for job in jobs]
+        found = shared_out(measure, jobs, prices, group)
     measured = iter(found)
     return [
         credit_of(rollout, plan, next(measured) if plan.target else None, config)

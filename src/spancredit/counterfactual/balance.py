@@ -37,7 +37,7 @@ def shared_out(
 
     Args:
         measure: Measures jobs, and is told what they cost over what a rank has to do in the mean.
-        prices: What each job costs, in any unit that is the same on all ranks.
+        prices: What each job costs, in any unit that is the same on all ranks; not read without a group.
     """
     if group is None:
         return list(measure(list(jobs), 1.0))

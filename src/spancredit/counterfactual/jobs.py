@@ -19,7 +19,7 @@ class Job:
     Args:
         tokens: Of the rollout, prompt and completion.
         blamed: Whether surprisal is measured in the place of drops: where mode `blame` finds a negative advantage.
-        lot: A number of the rollout's own, by which a budget draws.
+        lot: A number of the rollout's own, by which a budget draws; 0 without one.
     """
 
     target: Target
@@ -31,7 +31,8 @@ class Job:
     def of(cls, rollout: Rollout, target: Target, config: CreditConfig) -> "Job":
         ids = [*rollout.prompt_ids, *rollout.completion_ids]
         blamed = config.mode == BLAME and (rollout.advantage or 0.0) < 0
-        return cls(target, len(ids), blamed, permutation_seed(config.seed, ids))
+        lot = 0 if config.budget is None else permutation_seed(config.seed, ids)
+        return cls(target, len(ids), blamed, lot)
 
 
 def price(job: Job, config: CreditConfig, packs: bool) -> int:

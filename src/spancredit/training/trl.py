@@ -98,8 +98,9 @@ class CreditGRPOTrainer(ResamplingTrainer):
             )
         scored = time.perf_counter()
         self._seconds["credit"] += scored - started
-        tokens = gather_object([sum(credit.cost.tokens for credit in credits)])  # the ranks share out the work
-        self._pace.scored(started, scored, mean(tokens))
+        if config.budget:
+            tokens = gather_object([sum(credit.cost.tokens for credit in credits)])  # the ranks share out the work
+            self._pace.scored(started, scored, mean(tokens))
         if self.args.per_token:
             weights_BT = padded([credit.token_weights for credit in credits], output)
             output = {**output, "advantages": self._own_advantages(inputs, rollouts, output) * weights_BT}
