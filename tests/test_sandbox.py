@@ -285,6 +285,27 @@ def test_processor_time_is_limited():
         assert outcome.cpu_seconds >= 0.9, "the limit strikes by ticks"
 
 
+def test_a_candidate_can_have_less_processor_time_than_the_others():
+    forever, undone = "def f():\n    while True:\n        pass", "import signal\nsignal.setitimer(signal.ITIMER_PROF, 0)\n"
+    with Sandbox(seconds=60.0, cpu_seconds=1) as box:
+        short, long, stubborn, honest = box.run(
+            [
+                Candidate(forever, "f", (Call(),), cpu_seconds=0.2),
+                Candidate(forever, "f", (Call(),), cpu_seconds=20),
+                Candidate(undone + forever, "f", (Call(),), cpu_seconds=0.2),
+                Candidate("def f():\n    return 1", "f", (Call(),), cpu_seconds=0.2),
+            ]
+        )
+        assert (short.status, short.detail) == ("cpu", "0.2 s")
+        assert short.cpu_seconds < 0.9
+        assert (long.status, long.detail) == ("cpu", "1 s"), "never more than the sandbox's"
+        assert stubborn.status == "cpu"
+        assert 0.9 <= stubborn.cpu_seconds < 2.5, "one that takes its timer off meets the limit of whole seconds"
+        assert honest.status == "done"
+        with pytest.raises(SandboxError, match="cpu_seconds is 0; expected a number above 0"):
+            box.run([Candidate("def f(): pass", "f", (Call(),), cpu_seconds=0)])
+
+
 def test_results_larger_than_permitted_in_all_are_not_sent():
     with Sandbox(output=1000) as box:
         outcome = outcome_of(box, "def f(): return 'x' * 400", Call(), Call(), Call())

@@ -46,11 +46,13 @@ class Candidate:
         code: A module's source.
         entry_point: A callable that it defines.
         calls: In the order in which one process makes them. Nothing else reaches that process.
+        cpu_seconds: Processor time of its visit, where it may take less than the sandbox's limit; fractions count.
     """
 
     code: str
     entry_point: str
     calls: tuple[Call, ...]
+    cpu_seconds: float | None = None
 
 
 @dataclass(frozen=True)

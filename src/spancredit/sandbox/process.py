@@ -51,7 +51,7 @@ class Zygote:
             theirs.close()
         self.landlock = self._ready()
 
-    def fork(self, memory: int, cpu_seconds: int) -> socket.socket:
+    def fork(self, memory: int, cpu_seconds: float) -> socket.socket:
         """Have it fork a child with these limits (bytes, seconds); the trusted end of the child's channel.
 
         Raises:

@@ -52,18 +52,21 @@ def visit(zygote: Zygote, candidate: Candidate, calls: bytes, limits: Limits) ->
 
     Raises:
         ZygoteDied: if the zygote did; nothing can be said of the candidate then.
-        SandboxError: if the code is too long.
+        SandboxError: if the code is too long, or its own limit is no positive number.
     """
+    if candidate.cpu_seconds is not None and not candidate.cpu_seconds > 0:
+        raise SandboxError(f"a candidate's cpu_seconds is {candidate.cpu_seconds}; expected a number above 0.")
     budgets = [call.seconds for call in candidate.calls]
     head = (candidate.code, candidate.entry_point, limits.output, len(budgets))
     request = block(_sendable("the code", head)) + calls
     began = time.monotonic()
-    with zygote.fork(limits.memory, limits.cpu_seconds) as channel:
+    cpu_limit = min(limits.cpu_seconds, candidate.cpu_seconds or math.inf)
+    with zygote.fork(limits.memory, cpu_limit) as channel:
         talk = Conversation(channel, request, budgets, began + limits.seconds, limits.output)
         status, detail = talk.hold()
     wait_status, cpu_seconds = zygote.end()
     if status is None:
-        status, detail = _hung_up(wait_status, cpu_seconds, limits)
+        status, detail = _hung_up(wait_status, cpu_seconds, cpu_limit)
     missing = len(budgets) - len(talk.results)
     results = (*talk.results, *[Result("unfinished")] * missing)
     return Outcome(status, results, time.monotonic() - began, cpu_seconds, detail)
@@ -76,12 +79,13 @@ def _sendable(what: str, value: object) -> bytes:
         raise SandboxError(f"{what} cannot be sent into the sandbox: it is {error}.") from error
 
 
-def _hung_up(wait_status: int, cpu_seconds: float, limits: Limits) -> tuple[OutcomeStatus, str]:
+def _hung_up(wait_status: int, cpu_seconds: float, limit: float) -> tuple[OutcomeStatus, str]:
     """What ended a process that closed its channel too early."""
     if not os.WIFSIGNALED(wait_status):
         return "exited", f"exit code {os.waitstatus_to_exitcode(wait_status)}"
     number = os.WTERMSIG(wait_status)
-    if number == signal.SIGXCPU or (number == signal.SIGKILL and cpu_seconds >= limits.cpu_seconds - TICK):
-        return "cpu", f"{limits.cpu_seconds} s"
+    used_up = cpu_seconds >= limit - TICK
+    if number == signal.SIGXCPU or (number in (signal.SIGKILL, signal.SIGPROF) and used_up):
+        return "cpu", f"{limit:g} s"
     known = number in set(signal.Signals)
     return "crashed", signal.Signals(number).name if known else f"signal {number}"

@@ -9,6 +9,7 @@ closes, the child and the zygote end.
 
 import gc
 import importlib
+import math
 import os
 import resource
 import signal
@@ -18,7 +19,7 @@ import sys
 
 from . import child, kernel, landlock, seccomp
 
-REQUEST = struct.Struct("<QQ")  # bytes of memory, seconds of processor time
+REQUEST = struct.Struct("<Qd")  # bytes of memory, seconds of processor time
 REPLY = struct.Struct("<id")  # wait status, seconds of processor time
 READY, FAILED, END = b"R", b"F", b"E"
 LONGEST = 4096  # bytes of a message
@@ -119,7 +120,7 @@ def _ended(process: int) -> tuple[int, float]:
     return status, usage.ru_utime + usage.ru_stime
 
 
-def _live(channel: int, zygote: int, memory: int, seconds: int, confinement: Confinement | None) -> None:
+def _live(channel: int, zygote: int, memory: int, seconds: float, confinement: Confinement | None) -> None:
     """The child's whole life; it does not return."""
     leave = os._exit
     try:
@@ -131,7 +132,10 @@ def _live(channel: int, zygote: int, memory: int, seconds: int, confinement: Con
         kept = -1 if confinement is None else confinement.apart
         for first, last in ((_CHANNEL + 1, kept), (max(kept, _CHANNEL) + 1, _DESCRIPTORS)):
             os.closerange(first, last)
-        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+        whole = math.ceil(seconds)
+        resource.setrlimit(resource.RLIMIT_CPU, (whole, whole + 1))
+        if seconds < whole:  # the candidate could undo this, and then meets the limit above
+            signal.setitimer(signal.ITIMER_PROF, seconds)
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
         if confinement is not None:
             confinement.enter()
