@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 import spancredit as sc
 from spancredit import models
 from spancredit.errors import ConfigError, ModelError, UnknownNameError
-from spancredit.models import BUNDLED_FOLDER, load_policy
+from spancredit.models import BUNDLED_FOLDERS, load_policy
 
 PROMPT, COMPLETION = "Question: Ana has 2 eggs and finds 3.\nSolution:", " Ana has 2 + 3 = 5 eggs.\n#### 5"
 
@@ -50,7 +50,7 @@ def over(base: str | Path | None, adapter: Path, folder: Path) -> Path:
 
 
 def other_base(folder: Path, tokenizer: Any, **changes: Any) -> Path:
-    config = LlamaConfig.from_pretrained(BUNDLED_FOLDER, **changes)
+    config = LlamaConfig.from_pretrained(BUNDLED_FOLDERS["bundled"], **changes)
     AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

@@ -286,7 +286,10 @@ def test_processor_time_is_limited():
 
 
 def test_a_candidate_can_have_less_processor_time_than_the_others():
-    forever, undone = "def f():\n    while True:\n        pass", "import signal\nsignal.setitimer(signal.ITIMER_PROF, 0)\n"
+    forever, undone = (
+        "def f():\n    while True:\n        pass",
+        "import signal\nsignal.setitimer(signal.ITIMER_PROF, 0)\n",
+    )
     with Sandbox(seconds=60.0, cpu_seconds=1) as box:
         short, long, stubborn, honest = box.run(
             [

@@ -1,6 +1,6 @@
 """Make the bundled policy: a small Llama with its tokenizer, trained on worked solutions of `wordproblems`.
 
-    python tools/train_policy.py                      # rewrites src/spancredit/policy; 27 minutes on one core
+    python tools/train_policy.py     # rewrites src/spancredit/policies/wordproblems; 27 minutes on one core
 
 Training stops early on purpose: at 30 to 50 % greedy accuracy there is room for reinforcement learning to improve.
 """
@@ -20,14 +20,20 @@ from trl import SFTConfig, SFTTrainer
 from spancredit.evaluation.accuracy import Exam, greedy_accuracy
 from spancredit.tasks.wordproblems import Problem, problems, reward
 
-POLICY = Path(__file__).parents[1] / "src" / "spancredit" / "policy"
+POLICY = Path(__file__).parents[1] / "src" / "spancredit" / "policies" / "wordproblems"
 
 
-def make_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
-    """Byte-level BPE with single-digit tokens, so any text can be encoded and numbers are read digit by digit."""
+def make_tokenizer(texts: list[str], *, lines: bool = False) -> PreTrainedTokenizerFast:
+    """Byte-level BPE with single-digit tokens, so any text can be encoded and numbers are read digit by digit.
+
+    Args:
+        lines: Whether a line break is always a token of its own, so that code reads the same wherever it is cut.
+    """
     tokenizer = Tokenizer(models.BPE())
+    breaks = [pre_tokenizers.Split("\n", "isolated")] if lines else []
     digits = pre_tokenizers.Digits(individual_digits=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*breaks, digits, byte_level])
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     special = ["<pad>", "<eos>"]

@@ -17,6 +17,7 @@ from spancredit.validation import ModelFacts, check_rollout
 from spancredit.weighting import arrange, importances, mediated, permutation_seed, token_weights
 
 EXECUTION: Final = "execution"  # drops in the outcome itself: the share of tests that pass
+NEED_POLICY = {"mediated": "the influence of spans on each other", "blame": "the surprisal of tokens"}
 
 
 def credit_of(rollout: Rollout, plan: Plan, bought: Budgeted | None, config: CreditConfig) -> Credit:
@@ -33,11 +34,13 @@ def credit_of(rollout: Rollout, plan: Plan, bought: Budgeted | None, config: Cre
 
     own_scale = bought.method in (*PROXIES, BLAME, EXECUTION)  # no drop in nats: only its proportions count
     floor, full_scale = (0.0, sys.float_info.min) if own_scale else (config.noise_floor, config.full_scale)
+    known_outcome = bought.method == EXECUTION or (rollout.probe is not None and bought.method not in (*PROXIES, BLAME))
+    blames = known_outcome and (rollout.advantage or 0.0) < 0
+    signed_K = [0.0 - drop for drop in drops_K] if blames else drops_K
     if config.mode == "mediated" and measured.influence_KK is not None:
-        importances_K = importances(mediated(drops_K, measured.influence_KK, floor), 0.0, full_scale)
+        importances_K = importances(mediated(signed_K, measured.influence_KK, floor), 0.0, full_scale)
     else:
-        blames = bought.method == EXECUTION and (rollout.advantage or 0.0) < 0
-        importances_K = importances([-drop for drop in drops_K] if blames else drops_K, floor, full_scale)
+        importances_K = importances(signed_K, floor, full_scale)
     scores_K = arrange(importances_K, config.mode, permutation_seed(config.seed, rollout.completion_ids))
     raw_K = [config.min_weight + (config.boost - config.min_weight) * score for score in scores_K]
     weights_T = token_weights(
@@ -69,6 +72,8 @@ def credit_from_drops(
     spans: Sequence[Ranges],
     drops: Sequence[Sequence[float] | None],
     config: CreditConfig | None = None,
+    *,
+    costs: Sequence[Cost] | None = None,
 ) -> list[Credit]:
     """Credit for drops that were measured by other means than log-probabilities, such as running a program's tests.
 
@@ -80,16 +85,18 @@ def credit_from_drops(
         drops: For each rollout a number for each of its spans, in any unit: what the outcome falls by without it. None:
             nothing could be run.
         config: How drops become weights; what it says of measuring is not read.
+        costs: What measuring each rollout took.
 
     Raises:
         RolloutError: if drops are not one a span.
-        ConfigError: if the mode is `mediated`, which needs the influence of spans on each other.
+        ConfigError: if the mode is `mediated` or `blame`, which need the policy's log-probabilities.
     """
     config = config or CreditConfig()
-    if config.mode == "mediated":
-        raise ConfigError("mode 'mediated' needs the influence of spans on each other; drops alone say nothing of it.")
+    if config.mode in NEED_POLICY:
+        raise ConfigError(f"mode {config.mode!r} needs {NEED_POLICY[config.mode]}; drops alone say nothing of it.")
     credits = []
-    for i, (rollout, own, measured) in enumerate(zip(rollouts, spans, drops, strict=True)):
+    costs = costs or [Cost()] * len(rollouts)
+    for i, (rollout, own, measured, cost) in enumerate(zip(rollouts, spans, drops, costs, strict=True)):
         check_rollout(i, rollout, ModelFacts(None, None, None))
         found = given_spans(i, own, len(rollout.completion_ids))
         if measured is not None and len(measured) != len(found):
@@ -103,6 +110,6 @@ def credit_from_drops(
             "no_span": not found,
         }
         reason = next((name for name, holds in reasons.items() if holds), None)
-        bought = None if reason else Budgeted(Measured(None, tuple(measured or ()), Cost()), EXECUTION)
+        bought = None if reason else Budgeted(Measured(None, tuple(measured or ()), cost), EXECUTION)
         credits.append(credit_of(rollout, Plan(reason=reason, spans=tuple(found)), bought, config))
     return credits

@@ -1,4 +1,4 @@
-"""Load a policy and its tokenizer: the bundled one, a folder, an adapter, a GGUF file, or a name on the hub.
+"""Load a policy and its tokenizer: a bundled one, a folder, an adapter, a GGUF file, or a name on the hub.
 
 And random numbers apart.
 """
@@ -17,21 +17,28 @@ from transformers.utils import cached_file, find_adapter_config_file, is_peft_av
 
 from spancredit.errors import ModelError, UnknownNameError
 
-BUNDLED = "bundled"
-BUNDLED_FOLDER = Path(__file__).parent / "policy"
+POLICIES = Path(__file__).parent / "policies"
+BUNDLED, BUNDLED_CODE = "bundled", "bundled-code"
+BUNDLED_FOLDERS = {BUNDLED: POLICIES / "wordproblems", BUNDLED_CODE: POLICIES / "code"}
 DTYPES = ("auto", "float32", "bfloat16", "float16", "float64")
 EXPECTED = (
-    "expected 'bundled', a folder with a saved model or adapter, a GGUF file, or a name on a hub that can be reached"
+    "expected 'bundled', 'bundled-code', a folder with a saved model or adapter, a GGUF file, or a name on a hub that "
+    "can be reached"
 )
 UNREADABLE = (OSError, ValueError, LookupError, NotImplementedError, struct.error)  # what loaders say of a bad file
 Policy = tuple[Any, PreTrainedTokenizerBase]
 
 
 def resolve(name: str) -> str:
-    """The path or hub name behind a model name; `bundled` is the small policy inside the package."""
+    """The path or hub name behind a model name; `bundled` and `bundled-code` are small policies inside the package."""
     if name.startswith("~"):
         return str(Path(name).expanduser())
-    return str(BUNDLED_FOLDER) if name == BUNDLED else name
+    return str(BUNDLED_FOLDERS.get(name, name))
+
+
+def bundled_for(task: str) -> str:
+    """The bundled policy that a task is trained from unless another is named."""
+    return BUNDLED_CODE if task == "code" else BUNDLED
 
 
 @contextmanager
@@ -50,8 +57,8 @@ def load_policy(name: str, *, trainable: bool = False, **init_arguments: Any) ->
     stays beside the weights of its base, as a `PeftModel`: merged into weights of half precision, it would be rounded.
 
     Args:
-        name: `bundled`, a folder with a saved model or an adapter, a GGUF file, or a name on the hub (of a file there:
-            `owner/name/file.gguf`).
+        name: `bundled`, `bundled-code`, a folder with a saved model or an adapter, a GGUF file, or a name on the hub
+            (of a file there: `owner/name/file.gguf`).
         trainable: Whether an adapter's own weights are to be trained.
         init_arguments: For `from_pretrained`; the dtype is that of the saved weights unless one is given.
 

@@ -7,7 +7,7 @@ Token indices are half-open ranges into `Rollout.completion_ids` unless a name s
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 
@@ -15,6 +15,9 @@ import torch
 @dataclass(frozen=True)
 class Probe:
     """A question whose answer is short, asked after a completion that has no answer of its own.
+
+    What supports the value is worth more in a completion with a positive advantage, and what stands against it in one
+    with a negative.
 
     Args:
         suffix_ids: Token ids of what is asked, such as a call of a function that the completion defines. May be empty.
@@ -83,14 +86,16 @@ class Cost:
         tokens: Tokens that went through the model, padding included.
         forwards: Forward calls; one that several rollouts share counts at the first of them.
         fallbacks: Sequences that the chosen scorer could not take and a slower, equal one did.
+        runs: Programs that were run; one that several rollouts share counts at the first of them.
     """
 
     tokens: int = 0
     forwards: int = 0
     fallbacks: int = 0
+    runs: int = 0
 
     def __add__(self, other: "Cost") -> "Cost":
-        return Cost(self.tokens + other.tokens, self.forwards + other.forwards, self.fallbacks + other.fallbacks)
+        return Cost(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,5 +139,5 @@ REASONS = {
     "over_model_limit": "prompt and completion are longer than the model's position limit",
     "non_finite": "a log-probability of the answer is NaN or infinite",
     "over_budget": "the budget did not reach as far as this rollout",
-    "below_noise_floor": "no span's masking moved the answer by more than the noise floor",
+    "below_noise_floor": "no span's absence moved the outcome by more than the noise floor",
 }

@@ -16,7 +16,7 @@ import psutil
 import torch
 from datasets import Dataset
 
-from spancredit.models import BUNDLED_FOLDER
+from spancredit.models import BUNDLED_FOLDERS
 from spancredit.tasks.wordproblems import problems
 
 HERE = Path(__file__).parent
@@ -57,7 +57,7 @@ class Run:
 
 def chat_policy(folder: Path) -> Path:
     """The bundled policy with a chat template that adds nothing, since verl asks by chat."""
-    shutil.copytree(BUNDLED_FOLDER, folder, dirs_exist_ok=True)
+    shutil.copytree(BUNDLED_FOLDERS["bundled"], folder, dirs_exist_ok=True)
     settings = json.loads((folder / "tokenizer_config.json").read_text())
     (folder / "tokenizer_config.json").write_text(json.dumps(settings | {"chat_template": TEMPLATE}))
     return folder

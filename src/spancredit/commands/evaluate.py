@@ -14,7 +14,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON."
 
 
 def evaluate(
-    model: Annotated[str, typer.Option(help="`bundled`, a folder, a GGUF file, or a name on the hub.")] = "bundled",
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="`bundled`, `bundled-code`, a folder, a GGUF file, or a name on the hub. Default: the task's own."
+        ),
+    ] = None,
     task: Annotated[str, typer.Option(help="wordproblems, gsm8k or code.")] = "wordproblems",
     dataset: Annotated[
         str | None,
@@ -95,7 +100,7 @@ def evaluate(
     from spancredit.evaluation.folder import EvalFolder, checksum, fingerprint, prompts_checksum
     from spancredit.evaluation.result import summarise
     from spancredit.evaluation.run import Decoding, run
-    from spancredit.models import load_policy, ready
+    from spancredit.models import bundled_for, load_policy, ready
     from spancredit.report.evalprogress import EvalProgress
     from spancredit.report.lock import locked
     from spancredit.tasks.settings import settings_of
@@ -121,12 +126,13 @@ def evaluate(
     )
     if problems is not None and problems < 1:
         raise ConfigError(f"--problems is {problems}; expected at least 1.")
+    model = model or bundled_for(task)
     policy, tokenizer = ready(*load_policy(model, dtype=dtype))
     loaded = load_task(settings, seed, tokenizer)
     chosen = loaded.problems(split, problems)
     questions = loaded.asking(chosen)
     asked = {"model": model, "dtype": dtype, "split": split, **asdict(settings), **asdict(decoding)}
-    del asked["sandbox_processes"]  # how many at a time decides nothing
+    del asked["sandbox_processes"], asked["outcome"]  # which decide nothing here
     asked |= {"problems": len(questions), "checksum": checksum(chosen)}
     asked |= {"prompts": prompts_checksum(tokenizer, questions), "weights": fingerprint(policy)}
     default = EvalFolder.free(EVALS / f"{task}-{Path(model).name}", asked)

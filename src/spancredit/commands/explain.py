@@ -19,8 +19,12 @@ def explain(
         str | None, typer.Argument(help="The completion; @FILE reads it from a file. Default: sampled.")
     ] = None,
     model: Annotated[
-        str, typer.Option(help="`bundled`, a folder of a model or an adapter, a GGUF file, or a name on the hub.")
-    ] = "bundled",
+        str | None,
+        typer.Option(
+            help="`bundled`, `bundled-code`, a folder of a model or an adapter, a GGUF file, or a name on the hub. "
+            "Default: the task's own."
+        ),
+    ] = None,
     dtype: Annotated[
         str, typer.Option(help="auto (that of the saved weights), float32, bfloat16 or float16.")
     ] = "auto",
@@ -40,7 +44,15 @@ def explain(
     few_shot: Annotated[
         int, typer.Option("--few_shot", "--few-shot", help="Training problems that are shown with their solutions.")
     ] = 0,
-    segmenter: Annotated[str, typer.Option(help="steps, sentence, line or window.")] = "steps",
+    outcome: Annotated[
+        str | None,
+        typer.Option(
+            help="What a span's absence is measured on: answer, of code also execution (its default) or probe."
+        ),
+    ] = None,
+    segmenter: Annotated[
+        str | None, typer.Option(help="steps (default), sentence, line, window, or python, the default of code.")
+    ] = None,
     intervention: Annotated[str, typer.Option(help="pad, attention, delete or filler.")] = "pad",
     scorer: Annotated[
         str,
@@ -78,6 +90,8 @@ def explain(
 
       spancredit explain "Where do 3 and 4 meet?" --prompt_style chat --model Qwen/Qwen2.5-0.5B-Instruct
 
+      spancredit explain --task code --problem 3
+
       spancredit explain --task gsm8k --dataset ./gsm8k --problem 3 --gold --model model.gguf
     """
     for flag, path in {"--svg": svg, "--html": html}.items():
@@ -87,13 +101,15 @@ def explain(
     if prompt is not None and any(of_problem.values()):
         flag = next(name for name, given in of_problem.items() if given)
         raise ConfigError(f"--{flag} is for a problem of a task, and a prompt is given; expected one of the two.")
+    segmenter = segmenter or ("python" if task == "code" else "steps")
     measured: dict[str, Any] = {"segmenter": segmenter, "intervention": intervention, "scorer": scorer, "mode": mode}
-    asked: dict[str, Any] = {"task": task or "wordproblems", "prompt_style": prompt_style}
+    asked: dict[str, Any] = {"task": task or "wordproblems", "prompt_style": prompt_style, "outcome": outcome}
     with ExplainProgress(Console(stderr=True)) as progress:
         with progress.step("loading the libraries"):
             from spancredit.commands.explain_rollout import Request, explained
             from spancredit.commands.quiet import quiet
             from spancredit.config import CreditConfig
+            from spancredit.models import bundled_for
             from spancredit.tasks.settings import settings_of
 
             quiet()
@@ -104,14 +120,14 @@ def explain(
             split=split,
             problem=problem or 0,
             gold=gold,
-            model=model,
+            model=model or bundled_for(asked["task"]),
             dtype=dtype,
             config=CreditConfig(answer_pattern=answer_pattern, temperature=temperature, horizon=horizon, **measured),
             max_new_tokens=max_new_tokens,
             seed=seed,
         )
         record = explained(request, progress)
-    title = f"spancredit explain: {Path(model).name}"
+    title = f"spancredit explain: {Path(request.model).name}"
     if html is not None:
         from spancredit.report.explainpage import explain_page
         from spancredit.report.records import write

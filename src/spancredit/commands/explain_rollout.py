@@ -1,7 +1,7 @@
 """What `spancredit explain` explains: a prompt with its completion, given, sampled, or a problem's own solution."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -79,9 +79,14 @@ def explained(request: Request, progress: ExplainProgress) -> dict[str, Any]:
             completion = _sample(model, tokenizer, prompt, subject.stops, request)
         if subject.judge is not None:
             reward = subject.judge(tokenizer.decode(completion, skip_special_tokens=True))
-    rollout = Rollout(prompt, completion, advantage=-1.0 if reward == 0 else None)  # as mode `blame` wants to know
+    rollout = Rollout(prompt, completion, advantage=-1.0 if reward == 0 else None)  # blame goes by it
+    if subject.probe_func is not None:
+        rollout = replace(rollout, probe=subject.probe_func([rollout], [subject.row])[0])
     with progress.step("scoring", model, "forward"):
-        credit = assign_credit(model, tokenizer, [rollout], request.config)[0]
+        if subject.credit_func is not None:
+            credit = subject.credit_func([rollout], [subject.row], request.config)[0]
+        else:
+            credit = assign_credit(model, tokenizer, [rollout], request.config)[0]
     return make_record(rollout, credit, tokenizer, step=0, reward=reward)
 
 
@@ -93,12 +98,17 @@ class Subject:
         gold: The problem's own solution, as a completion.
         judge: The reward of a completion's text.
         stops: Texts at the first of which a sampled completion ends.
+        row: The problem's, as a trainer's dataset has it.
+        credit_func, probe_func: As a trainer takes them.
     """
 
     prompt: Prompt
     gold: str | None = None
     judge: Callable[[str], float] | None = None
     stops: tuple[str, ...] = ()
+    row: dict[str, Any] = field(default_factory=dict)
+    credit_func: Callable[..., Any] | None = None
+    probe_func: Callable[..., Any] | None = None
 
 
 def _subject(request: Request, tokenizer: PreTrainedTokenizerBase) -> Subject:
@@ -111,15 +121,17 @@ def _subject(request: Request, tokenizer: PreTrainedTokenizerBase) -> Subject:
         raise ConfigError(
             f"--problem is {request.problem}; expected less than {len(problems)}, the problems of the split."
         )
-    return _of_problem(task, problems[request.problem])
+    return _of_problem(task, problems[request.problem], request.settings.measured_outcome)
 
 
-def _of_problem(task: Task, problem: Any) -> Subject:
+def _of_problem(task: Task, problem: Any, outcome: str) -> Subject:
     return Subject(
         task.prompting.of(problem),
         task.prompting.worked(problem),
         lambda text: task.reward(completions=[text], answer=[str(problem.answer)])[0],
         task.prompting.stops,
+        problem.row(),
+        **task.functions(outcome),
     )
 
 

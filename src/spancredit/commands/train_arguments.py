@@ -12,17 +12,18 @@ import yaml
 from trl import ModelConfig, TrlParser
 
 from spancredit.errors import ConfigError, UnknownNameError
-from spancredit.models import BUNDLED
+from spancredit.models import bundled_for
 from spancredit.tasks.settings import TaskSettings
 from spancredit.training.config import CreditGRPOConfig
 
-RECIPE = Path(__file__).parents[1] / "recipes" / "wordproblems.yaml"
+RECIPES = Path(__file__).parents[1] / "recipes"  # of the bundled policies, each on its task
 EXAMPLES = """examples:
   spancredit train                                        the bundled policy on the embedded task
   spancredit train --seed 1 --output_dir runs/one
   spancredit train --config my.yaml --credit_mode uniform --learning_rate 5e-5
   spancredit train --task gsm8k --model_name_or_path ./my-model
-  spancredit train --task code --model_name_or_path ./my-model
+  spancredit train --task code                            the bundled code policy; drops by execution
+  spancredit train --task code --model_name_or_path ./my-model --outcome probe
   spancredit train --resume --output_dir runs/one         continues an interrupted run
   spancredit train --model_name_or_path ./my-model --use_peft true
 """
@@ -100,9 +101,10 @@ def read_request(argv: list[str]) -> Request:
 
 
 def parse(config: Path | None, flags: list[str]) -> tuple[TaskArguments, CreditGRPOConfig, ModelConfig]:
-    """Settings from flags, else from YAML, else (the bundled policy on its task) from its recipe, else TRL's defaults.
+    """Settings from flags, else from YAML, else (a bundled policy on its task) from its recipe, else TRL's defaults.
 
-    On a machine without an accelerator the defaults are float32 on the CPU.
+    Code is cut into statements unless another segmenter is asked for. On a machine without an accelerator the defaults
+    are float32 on the CPU.
 
     Raises:
         ConfigError: if a key or a value is not what it should be.
@@ -114,12 +116,15 @@ def parse(config: Path | None, flags: list[str]) -> tuple[TaskArguments, CreditG
     first.add_argument("--model_name_or_path", "--model-name-or-path", default=settings.get("model_name_or_path"))
     first.add_argument("--task", default=settings.get("task", "wordproblems"))
     given, _ = first.parse_known_args(flags)
-    model = given.model_name_or_path or BUNDLED
+    bundled = bundled_for(given.task)
     if not torch.accelerator.is_available():
         parser.set_defaults_with_config(use_cpu=True, bf16=False)
-    if model == BUNDLED:
-        recipe = yaml.safe_load(RECIPE.read_text()) if given.task == "wordproblems" else {}
-        parser.set_defaults_with_config(model_name_or_path=BUNDLED, **recipe)
+    if given.task == "code":
+        parser.set_defaults_with_config(credit_segmenter="python")
+    recipe = RECIPES / f"{given.task}.yaml"
+    if given.model_name_or_path in (None, bundled):
+        own = yaml.safe_load(recipe.read_text()) if recipe.exists() else {}
+        parser.set_defaults_with_config(model_name_or_path=bundled, **own)
     try:
         return parser.parse_args_and_config(args=[*flags, *(["--config", str(config)] if config else [])])
     except (ValueError, TypeError) as error:

@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from spancredit.report.records import drop_keys
+from spancredit.report.records import drop_keys, unit_of
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 Rows = list[dict[str, Any]]
@@ -43,7 +43,7 @@ def learning_curve(metrics: Rows, held_out: Rows) -> Figure:
     kinds = drop_keys(metrics)
     for colour, key in zip(PALETTE, kinds, strict=False):
         _line(bottom, metrics, key, key.rpartition("/")[2], colour)
-    bottom.set_ylabel("mean drop (nats)")
+    bottom.set_ylabel(f"mean drop ({unit_of(metrics)})")
     bottom.set_xlabel("optimizer step")
     if kinds:
         bottom.legend(frameon=False)

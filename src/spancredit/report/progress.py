@@ -9,7 +9,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from spancredit.report.records import drop_keys
+from spancredit.report.records import drop_keys, unit_of
 
 SPARKS = "▁▂▃▄▅▆▇█"
 LINE_EVERY = 10
@@ -71,9 +71,10 @@ class RunProgress:
             ("credit's share of the step", "credit/time_share", "{:.0%}"),
         ):
             self._row(table, label, key, form)
+        unit = unit_of(self.history)
         for key in drop_keys(self.history):
             kind = key.rpartition("/")[2]
-            self._row(table, f"drop, {kind}", key, "{:.2f} nats")
+            self._row(table, f"drop, {kind}", key, "{:.2f} " + unit)
             self._row(table, f"share of weight, {kind}", f"credit/weight_share/{kind}", "{:.0%}")
         for step, accuracy in self.accuracies:
             table.add_row(f"held-out accuracy, step {step}", accuracy)

@@ -10,11 +10,13 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from spancredit.counterfactual.measure import BLAME, PROXIES
+from spancredit.crediting import EXECUTION
 from spancredit.errors import RecordError
 from spancredit.text.align import align
 from spancredit.types import Credit, Rollout
 
 SCHEMA = 1
+TESTS = "of the tests"
 
 
 def make_record(
@@ -45,9 +47,16 @@ def make_record(
 
 
 def measure_of(record: dict[str, Any]) -> str:
-    """What its spans' drops are: nats, or a proxy's score."""
+    """What its spans' drops are: nats, a share of tests, or a proxy's score."""
     method = record.get("method")
+    if method == EXECUTION:
+        return f"drop {TESTS}"
     return "surprisal" if method == BLAME else str(method) if method in PROXIES else "drop (nats)"
+
+
+def unit_of(metrics: Sequence[dict[str, Any]]) -> str:
+    """What the mean drops of a run are."""
+    return TESTS if any(row.get(f"credit/method/{EXECUTION}") for row in metrics) else "nats"
 
 
 def append_lines(path: Path, rows: Sequence[dict[str, Any]]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from spancredit.report.figures import learning_curve, svg
 from spancredit.report.html import Picture, Section, page
-from spancredit.report.records import drop_keys, mean_of, time_share
+from spancredit.report.records import drop_keys, mean_of, time_share, unit_of
 from spancredit.report.runfolder import RunFolder
 
 Rows = Sequence[dict[str, Any]]
@@ -42,16 +42,16 @@ def run_page(folder: RunFolder) -> str:
     return page(folder.path.name, f"seed {facts['seed']}; {versions}", sections, {"": folder.rows(folder.records)})
 
 
-KINDS = ("kind of span", "mean drop (nats)", "share of the weight")
+KINDS = ("kind of span", "mean drop", "share of the weight")
 
 
 def kind_rows(metrics: Rows) -> list[tuple[str, str, str]]:
     """For each kind of span the mean over the steps."""
-    rows = []
+    rows, unit = [], unit_of(metrics)
     for key in drop_keys(list(metrics)):
         kind = key.rpartition("/")[2]
         drop, share = mean_of(metrics, key), mean_of(metrics, f"credit/weight_share/{kind}")
-        rows.append((kind, "" if drop is None else f"{drop:+.2f}", "" if share is None else f"{share:.0%}"))
+        rows.append((kind, "" if drop is None else f"{drop:+.2f} {unit}", "" if share is None else f"{share:.0%}"))
     return rows
 
 

@@ -4,7 +4,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from spancredit.report.records import drop_keys, mean_of
+from spancredit.report.records import drop_keys, mean_of, unit_of
 from spancredit.report.runfolder import RunFolder
 from spancredit.report.terminal import coloured, legend
 
@@ -17,12 +17,13 @@ def summary(folder: RunFolder) -> RenderableType:
     if held_out:
         table.add_row("held-out accuracy before", held_out[0]["text"])
         table.add_row("held-out accuracy after", held_out[-1]["text"])
+    unit = unit_of(metrics)
     for key in drop_keys(metrics):
         kind = key.rpartition("/")[2]
         drop, share = mean_of(metrics, key) or 0.0, mean_of(metrics, f"credit/weight_share/{kind}") or 0.0
         table.add_row(
             f"credit of {kind} spans",
-            f"masking one costs the answer {drop:.2f} nats on average; {share:.0%} of the weight",
+            f"without one the outcome falls by {drop:.2f} {unit} on average; {share:.0%} of the weight",
         )
     table.add_row("run folder", str(folder.path))
     parts: list[RenderableType] = [Text(), table]

@@ -65,6 +65,8 @@ def explanation(record: dict[str, Any]) -> RenderableType:
     if record["answer_logp"] is not None:
         cost = f"{record['cost']['forwards']} forwards, {record['cost']['tokens']} tokens"
         parts.append(f"log-probability of the answer: {record['answer_logp']:.3f} nats ({cost})")
+    if runs := record["cost"].get("runs"):
+        parts.append(f"programs run: {runs}")
     if record["spans"]:
         parts += ["", span_table(record), "", legend()]
     return Group(*parts)

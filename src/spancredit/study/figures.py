@@ -106,7 +106,7 @@ def importance(metrics: Metrics) -> Figure:
             axes.bar(places, heights, width, color=colours[arm], label=arm)
         axes.set_xticks(range(len(kinds)), kinds)
         plain(axes)
-    drops.set_ylabel("mean drop (nats), or a proxy's score")
+    drops.set_ylabel("mean drop (nats, tests, or a proxy's score)")
     shares.set_ylabel("share of the weight")
     if arms:
         figure.legend(*shares.get_legend_handles_labels(), frameon=False, ncols=len(arms), loc="outside upper center")

@@ -11,6 +11,7 @@ from spancredit.tasks.code.sets import SETS, sandbox_settings
 from spancredit.tasks.prompts import STYLES, Style
 
 TASKS = ("wordproblems", "gsm8k", "code")
+OUTCOMES = ("answer", "execution", "probe")
 OF_GSM8K = ("held_out_dataset",)
 OF_CODE = ("code_set", "sandbox_level", "sandbox_seconds", "sandbox_memory", "sandbox_processes")
 FOREIGN = {
@@ -95,6 +96,15 @@ class TaskSettings:
         default=None, metadata={"help": "Of code: candidates at a time. Default: one a core, at most 8."}
     )
 
+    outcome: str | None = field(
+        default=None,
+        metadata={
+            "help": "What a span's absence is measured on: `answer`, the log-probability of the answer in the "
+            "completion; of code also `execution`, the share of tests that pass without the span, and `probe`, the "
+            "log-probability of what a call of the function should return. Default: answer, of code execution."
+        },
+    )
+
     def __post_init__(self) -> None:
         for name, known in {"task": TASKS, "prompt_style": STYLES, "answer_check": CHECKS}.items():
             if getattr(self, name) not in known:
@@ -109,6 +119,9 @@ class TaskSettings:
         for name in FOREIGN[self.task]:
             if getattr(self, name) is not None:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}, and no setting of the task {self.task}.")
+        outcomes = OUTCOMES if self.task == "code" else OUTCOMES[:1]
+        if self.outcome is not None and self.outcome not in outcomes:
+            raise UnknownNameError(f"outcome of the task {self.task}", self.outcome, outcomes)
         if self.task != "gsm8k" and self.answer_check != "strict":
             raise ConfigError(f"answer_check is 'math_verify'; {self.task} has the strict check only.")
         if self.task == "code":
@@ -122,6 +135,11 @@ class TaskSettings:
             expected = f"the folder of {file}" if file else "none for this set"
             raise ConfigError(f"dataset is {self.dataset!r}, and code_set {self.code_set!r}; expected {expected}.")
         sandbox_settings(self)
+
+    @property
+    def measured_outcome(self) -> str:
+        """What a span's absence is measured on."""
+        return self.outcome or ("execution" if self.task == "code" else "answer")
 
     def generates(self, split: str) -> bool:
         """Whether the problems of a split are generated, and never end."""

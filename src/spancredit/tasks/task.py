@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from spancredit.errors import ConfigError
 from spancredit.tasks import gsm8k, numbers, wordproblems
 from spancredit.tasks.chat import render, takes_system
+from spancredit.tasks.code.outcome import call_probes, execution_credit
 from spancredit.tasks.code.sets import CodeSet
 from spancredit.tasks.prompts import Prompt, Prompting, Worked
 from spancredit.tasks.settings import TaskSettings
@@ -50,6 +51,7 @@ class Task:
         prompting: How a problem is asked.
         statuses: As `reward`, but in words: `passed`, or why a completion is not right. None if nothing more is known.
         shares: As `reward`, but the share of a problem's tests that a completion passes. None if there are no tests.
+        credit_func, probe_func: As `CreditGRPOTrainer` takes them, for the outcomes `execution` and `probe`.
     """
 
     problems: Callable[[str, int | None], Sequence[Problem]]
@@ -58,6 +60,15 @@ class Task:
     prompting: Prompting
     statuses: Callable[..., list[str]] | None = None
     shares: Callable[..., list[float]] | None = None
+    credit_func: Callable[..., Any] | None = None
+    probe_func: Callable[..., Any] | None = None
+
+    def functions(self, outcome: str) -> dict[str, Callable[..., Any] | None]:
+        """What the trainer is given for an outcome of `settings.OUTCOMES`."""
+        return {
+            "credit_func": self.credit_func if outcome == "execution" else None,
+            "probe_func": self.probe_func if outcome == "probe" else None,
+        }
 
     def questions(self, split: str, count: int | None = None) -> list[Question]:
         return self.asking(self.problems(split, count))
@@ -105,7 +116,16 @@ def load_task(settings: TaskSettings, seed: int, tokenizer: PreTrainedTokenizerB
     problems = partial(_asked, settings, split_of)
     if code:
         code.reward.open()  # what cannot be had here, it says now
-        return Task(problems, code.reward, lambda _: None, prompting, code.reward.statuses, code.reward.of_shares())
+        return Task(
+            problems,
+            code.reward,
+            lambda _: None,
+            prompting,
+            code.reward.statuses,
+            code.reward.of_shares(),
+            execution_credit(code.reward, tokenizer),
+            call_probes(code.reward, tokenizer),
+        )
     if embedded:
         return Task(problems, wordproblems.reward, lambda text: wordproblems.final_answer(text) or None, prompting)
     return Task(problems, *_check(settings), prompting)

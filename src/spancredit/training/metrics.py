@@ -21,6 +21,8 @@ def tally(credits: Sequence[Credit]) -> Tally:
     sums["tokens_forwarded"] = (sum(credit.cost.tokens for credit in credits), 0)
     sums["forwards"] = (sum(credit.cost.forwards for credit in credits), 0)
     sums["fallbacks"] = (sum(credit.cost.fallbacks for credit in credits), 0)
+    if runs := sum(credit.cost.runs for credit in credits):
+        sums["runs"] = (runs, 0)
     for credit in credits:
         if credit.method is not None:
             _add(sums, f"method/{credit.method}", 1, 0)

@@ -30,9 +30,11 @@ UNREWARDED = "frac_reward_none"  # named as TRL's frac_reward_zero_std is
 
 @dataclass(frozen=True)
 class Drawn:
-    """A rollout, its entries in TRL's log of completions, and the weighted sum of its rewards (NaN if none applied)."""
+    """A rollout, the dataset's row that it answers, its entries in TRL's log of completions, and its reward: the
+    weighted sum, NaN if none applied."""
 
     row: Row
+    asked: dict[str, Any]
     log: dict[tuple[str, str], Any]
     reward: float
 
@@ -95,6 +97,7 @@ class DynamicSamplingTrainer(GRPOTrainer):
         self.reward_funcs: list[Any] = list(map(checked, self.reward_funcs, self.reward_func_names))
         self._prompts: Any = None  # the dataset as the loader gives it, once prompts were drawn from it
         self._batch = (-1, 0)  # optimizer step, and which of its generation batches
+        self.batch_inputs: list[dict[str, Any]] = []  # of the last batch, this rank: the dataset's row of each rollout
         self.batch_rewards: list[float] = []  # of the last batch, all ranks, weighted sums; NaN where none applied
         if not self.args.dynamic_sampling_rounds:
             return
@@ -123,18 +126,19 @@ class DynamicSamplingTrainer(GRPOTrainer):
         return rewards_BF
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        self.batch_inputs = inputs
         if not self.model.training or not self.args.dynamic_sampling_rounds:
             output: dict[str, Any] = super()._generate_and_score_completions(inputs)
             return output
         step, batch = self._batch
         self._batch = (self.state.global_step, batch + 1 if step == self.state.global_step else 0)
         seen = set(gather_object([_key(row) for row in inputs]))
-        return self._filled_up(super()._generate_and_score_completions(inputs), seen)
+        return self._filled_up(super()._generate_and_score_completions(inputs), inputs, seen)
 
-    def _filled_up(self, output: dict[str, Any], seen: set[str]) -> dict[str, Any]:
+    def _filled_up(self, output: dict[str, Any], inputs: list[dict[str, Any]], seen: set[str]) -> dict[str, Any]:
         """The batch with what has no signal replaced, as far as the rounds go."""
         before = {name: len(values) for name, values in self._metrics["train"].items()}
-        kept, rest = _by_signal(self._groups(output))
+        kept, rest = _by_signal(self._groups(output, inputs))
         wanted, rounds = len(kept) + len(rest), 0
         while len(kept) < wanted and rounds < self.args.dynamic_sampling_rounds:
             prompts = self._fresh(_round_size(len(kept), len(kept) + len(rest), wanted), rounds, seen)
@@ -142,7 +146,8 @@ class DynamicSamplingTrainer(GRPOTrainer):
                 break
             rounds += 1
             seen |= {_key(row) for row in prompts}
-            more, others = _by_signal(self._groups(super()._generate_and_score_completions(self._local(prompts))))
+            own = self._local(prompts)
+            more, others = _by_signal(self._groups(super()._generate_and_score_completions(own), own))
             kept, rest = kept + more, rest + others
         self._forget_metrics(before)
         filler = rest[: max(0, wanted - len(kept))]
@@ -152,14 +157,14 @@ class DynamicSamplingTrainer(GRPOTrainer):
         self._count(len(kept), len(rest), len(filler), chosen, rounds)
         return self._joined([rollout for group in chosen for rollout in group]) if rounds else output
 
-    def _groups(self, output: dict[str, Any]) -> list[Group]:
+    def _groups(self, output: dict[str, Any], inputs: list[dict[str, Any]]) -> list[Group]:
         """The groups of a draw over all ranks, each rollout with what TRL logged of it."""
-        rows = gather_object(split_rows(output))
+        rows, asked = gather_object(split_rows(output)), gather_object(inputs)
         columns = {key: list(values)[-len(rows) :] for key, values in self._columns().items()}
         logs = {key: [None] * (len(rows) - len(values)) + values for key, values in columns.items()}
         rollouts = [
-            Drawn(row, {key: values[i] for key, values in logs.items()}, reward)
-            for i, (row, reward) in enumerate(zip(rows, self.batch_rewards, strict=True))
+            Drawn(row, own, {key: values[i] for key, values in logs.items()}, reward)
+            for i, (row, own, reward) in enumerate(zip(rows, asked, self.batch_rewards, strict=True))
         ]
         size = self.num_generations
         return [rollouts[i : i + size] for i in range(0, len(rollouts), size)]
@@ -206,6 +211,7 @@ class DynamicSamplingTrainer(GRPOTrainer):
             values.clear()
             values.extend(rollout.log.get(key) for rollout in rollouts)
         self.batch_rewards = [rollout.reward for rollout in rollouts]
+        self.batch_inputs = [rollout.asked for rollout in self._own(rollouts)]
         rows = [rollout.row for rollout in self._own(rollouts)]
         device = self.accelerator.device
         batch = join_rows(rows, self._tokenizer.pad_token_id, self.pad_to_multiple_of, device)

@@ -12,11 +12,13 @@ from accelerate.utils import gather_object
 from transformers import ProcessorMixin, TrainerCallback
 from transformers.integrations import is_deepspeed_zero3_enabled
 
+from spancredit.config import CreditConfig
 from spancredit.credit import assign_credit
 from spancredit.errors import TrainerError
 from spancredit.ranks import on_main, talking
 from spancredit.training.batch import padded, rollouts_of
 from spancredit.training.config import CreditGRPOConfig
+from spancredit.training.functions import CreditFunc, ProbeFunc, check_functions, credits_by, probed_by
 from spancredit.training.metrics import merge, tally
 from spancredit.training.pace import Pace
 from spancredit.training.resample import ResamplingTrainer
@@ -41,11 +43,16 @@ class CreditBatch:
 class CreditGRPOTrainer(ResamplingTrainer):
     """`trl.GRPOTrainer` whose advantages are weighted, token by token, with the credit of their span.
 
-    Takes what `GRPOTrainer` takes, and `on_credit`, a function that is called with every `CreditBatch`. Credit is
-    measured once for each generation batch, before it is shuffled and split, so it holds across inner epochs and
-    micro-batches of any size.
+    Takes what `GRPOTrainer` takes, and three functions. Credit is measured once for each generation batch, before it is
+    shuffled and split, so it holds across inner epochs and micro-batches of any size.
 
-    `on_credit` is called on the main process; what other ranks are given is not.
+    Args:
+        probe_func: Given rollouts and the rows of the dataset that they answer, returns a `Probe` or None for each:
+            what is asked after completions that have no answer in them.
+        credit_func: Given these and the `CreditConfig`, returns the `Credit` of each rollout, in the place of
+            `assign_credit`: for an outcome that is no log-probability. Both are called on every rank with its own
+            rollouts, and in mode `uniform` not at all.
+        on_credit: Given every `CreditBatch`, on the main process; what other ranks have here is not called.
 
     Raises:
         TrainerError: at start, if `args` is no `CreditGRPOConfig`, a setting cannot carry per-token
@@ -58,6 +65,8 @@ class CreditGRPOTrainer(ResamplingTrainer):
         reward_funcs: Any = None,
         args: CreditGRPOConfig | None = None,
         *positional: Any,
+        probe_func: ProbeFunc | None = None,
+        credit_func: CreditFunc | None = None,
         on_credit: Callable[[CreditBatch], None] | None = None,
         **named: Any,
     ):
@@ -68,8 +77,10 @@ class CreditGRPOTrainer(ResamplingTrainer):
             raise TrainerError("the policy reads images; expected a text-only policy, since spans are scored from ids.")
         if self.args.credit.mode != "uniform":
             self._check_sharding()
+            check_functions(self.args.credit, probe_func, credit_func)
         if self.args.step_advantages == "resampled" and self.accelerator.num_processes > 1:
             raise TrainerError("step_advantages='resampled' runs in one process; expected 'group' with several.")
+        self._probe_func, self._credit_func = probe_func, credit_func
         self._on_credit = on_credit
         self._observed = gather_object([on_credit is not None])[0]
         self._group = talking()  # ranks that score together
@@ -89,13 +100,8 @@ class CreditGRPOTrainer(ResamplingTrainer):
         if not self.model.training:
             return output
         config = self.args.credit
-        rollouts = rollouts_of(output)
-        allowance = self._allowance(config.budget) if config.budget else None
         started = time.perf_counter()
-        with self.accelerator.autocast():
-            credits = assign_credit(
-                self.model, self._tokenizer, rollouts, config, allowance=allowance, group=self._group
-            )
+        rollouts, credits = self._credits(rollouts_of(output), config)
         scored = time.perf_counter()
         self._seconds["credit"] += scored - started
         if config.budget:
@@ -107,6 +113,18 @@ class CreditGRPOTrainer(ResamplingTrainer):
         self._seconds["step_advantages"] += time.perf_counter() - scored
         self._report(rollouts, credits, output)
         return output
+
+    def _credits(self, rollouts: list[Rollout], config: CreditConfig) -> tuple[list[Rollout], list[Credit]]:
+        """The rollouts, with probes if there are any, and their credit."""
+        if self._credit_func is not None and config.mode != "uniform":
+            return rollouts, credits_by(self._credit_func, rollouts, self.batch_inputs, config)
+        if self._probe_func is not None and config.mode != "uniform":
+            rollouts = probed_by(self._probe_func, rollouts, self.batch_inputs)
+        allowance = self._allowance(config.budget) if config.budget else None
+        with self.accelerator.autocast():
+            return rollouts, assign_credit(
+                self.model, self._tokenizer, rollouts, config, allowance=allowance, group=self._group
+            )
 
     def _save_rng_state(self, output_dir: str) -> None:
         """The last thing that every rank writes of a checkpoint: the trainer's state, after it, says it is complete."""

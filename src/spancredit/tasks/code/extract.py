@@ -10,6 +10,7 @@ import ast
 import re
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from spancredit.tasks.code.problem import CodeProblem
 from spancredit.text.code import inside_fences, prose_and_code
@@ -24,6 +25,36 @@ NEXT = ("\ndef ", "\nclass ", "\nimport ", "\nfrom ", "\n@", "\n#")  # how a bas
 STOPS = (*TESTS, *NEXT)
 
 
+@dataclass(frozen=True)
+class Extracted:
+    """A program, and the part of it that is the completion's own text.
+
+    Args:
+        program: The whole module.
+        begins: Where that part begins in the program.
+        found: Where the same text begins in the completion.
+        size: Its characters; 0 if there are none, or they do not stand in the completion as they are here.
+    """
+
+    program: str
+    begins: int
+    found: int
+    size: int
+
+    def place_of(self, start: int, end: int) -> tuple[int, int]:
+        """Characters of the completion as characters of the program; an empty range for what is not in it."""
+        first, last = (min(max(at - self.found, 0), self.size) + self.begins for at in (start, end))
+        return first, last
+
+
+def extract(completion: str, problem: CodeProblem) -> Extracted:
+    """The program of a completion, and where in the completion it stands: what `extract_program` says of it."""
+    program, begins = _extracted(completion, problem)
+    own = program[begins:].rstrip()
+    found = completion.rfind(own) if own else -1
+    return Extracted(program, begins, max(found, 0), len(own) if found >= 0 else 0)
+
+
 def extract_program(completion: str, problem: CodeProblem) -> str:
     """The program of a completion.
 
@@ -34,6 +65,11 @@ def extract_program(completion: str, problem: CodeProblem) -> str:
     Args:
         completion: What a model said, without special tokens.
     """
+    return _extracted(completion, problem)[0]
+
+
+def _extracted(completion: str, problem: CodeProblem) -> tuple[str, int]:
+    """The program, and from which of its characters on it is the completion's text."""
     text = THOUGHTS.sub("", completion).replace("\r\n", "\n")
     blocks = [text[slice(*inside_fences(text, start, end))] for start, end, code in prose_and_code(text) if code]
     defining = [block for block in blocks if _definition(problem, block)]
@@ -48,7 +84,8 @@ def extract_program(completion: str, problem: CodeProblem) -> str:
     module = _cut(code, TESTS, definition.end())
     module = next((one for one in _shorter(module, definition.end()) if _parses(one)), module)
     futures, rest = FUTURE.findall(module), FUTURE.sub("", module)
-    return "".join(futures) + _before(problem) + rest
+    before = "".join(futures) + _before(problem)
+    return before + rest, len(before)
 
 
 def _definition(problem: CodeProblem, code: str) -> re.Match[str] | None:
@@ -59,17 +96,17 @@ def _definition(problem: CodeProblem, code: str) -> re.Match[str] | None:
     return last
 
 
-def _continued(problem: CodeProblem, texts: list[str]) -> str:
-    """The prompt and its continuation: the first of the texts that can be one.
+def _continued(problem: CodeProblem, texts: list[str]) -> tuple[str, int]:
+    """The prompt and its continuation, the first of the texts that can be one; where that begins.
 
     Tokenizers may drop the blanks that a text begins with: they are put back.
     """
-    possible = [text for text in texts if INDENTED.match(text)] or texts[1:] or texts
-    body = _cut(possible[0], STOPS, 0)
-    programs = [problem.prompt + body, problem.prompt + "    " + body.lstrip(" ")]
+    body = _cut(next(iter([text for text in texts if INDENTED.match(text)] or texts[1:] or texts)), STOPS, 0)
+    possible = [(problem.prompt, body), (f"{problem.prompt}    ", body.lstrip(" "))]
     if not INDENTED.match(body):
-        programs.reverse()
-    return next((one for one in programs if _parses(one)), problem.prompt + body)
+        possible.reverse()
+    before, rest = next((one for one in possible if _parses("".join(one))), (problem.prompt, body))
+    return before + rest, len(before)
 
 
 def _cut(code: str, stops: tuple[str, ...], start: int) -> str:

@@ -46,9 +46,25 @@ def judge(box: Sandbox, problems: Sequence[CodeProblem], completions: Sequence[s
     """Verdicts on completions, as many at a time as the sandbox has processes.
 
     Args:
+        completions: As the policy wrote them; the rest as for `judge_programs`.
+
+    Raises:
+        DataError: if a problem's expected values cannot be had.
+        SandboxError: if the sandbox fails.
+    """
+    programs = [extract_program(completion, problem) for completion, problem in zip(completions, problems, strict=True)]
+    return judge_programs(box, problems, programs)
+
+
+def judge_programs(
+    box: Sandbox, problems: Sequence[CodeProblem], programs: Sequence[str], cpu_seconds: float | None = None
+) -> list[Verdict]:
+    """Verdicts on whole programs.
+
+    Args:
         box: An open sandbox.
-        problems: The problem of each completion; what has no expected values yet is completed first.
-        completions: As the policy wrote them.
+        problems: The problem of each program; what has no expected values yet is completed first.
+        cpu_seconds: Processor time of each program, if less than the sandbox's limit.
 
     Raises:
         DataError: if a problem's expected values cannot be had.
@@ -60,8 +76,8 @@ def judge(box: Sandbox, problems: Sequence[CodeProblem], completions: Sequence[s
             whole[problem.name] = complete(box, problem)
     asked = [whole[problem.name] for problem in problems]
     candidates = [
-        Candidate(extract_program(completion, problem), problem.entry_point, problem.calls)
-        for completion, problem in zip(completions, asked, strict=True)
+        Candidate(program, problem.entry_point, problem.calls, cpu_seconds)
+        for program, problem in zip(programs, asked, strict=True)
     ]
     verdicts: list[Verdict] = []
     for start in range(0, len(candidates), CHUNK):

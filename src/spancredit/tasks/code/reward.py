@@ -18,7 +18,7 @@ from spancredit.sandbox.process import LevelName
 from spancredit.sandbox.sandbox import MIB
 from spancredit.tasks.chat import Completion, said
 from spancredit.tasks.code.expected import complete
-from spancredit.tasks.code.judge import STATUSES, Verdict, judge
+from spancredit.tasks.code.judge import STATUSES, Verdict, judge, judge_programs
 from spancredit.tasks.code.problem import CodeProblem
 
 MOST_PROCESSES = 8  # unasked
@@ -131,6 +131,20 @@ class Reward:
         """What the rewards are made of."""
         box = self.open()
         return judge(box, [self._known(box, name) for name in answer], [said(one) for one in completions])
+
+    def passed(self, names: Sequence[str], programs: Sequence[str], cpu_seconds: float) -> list[tuple[bool, ...]]:
+        """For whole programs, each of the problem of that name: which tests pass.
+
+        Args:
+            cpu_seconds: Processor time of each program, if less than the sandbox's limit.
+        """
+        box = self.open()
+        verdicts = judge_programs(box, [self._known(box, name) for name in names], programs, cpu_seconds)
+        return [one.passed for one in verdicts]
+
+    def problem(self, name: str) -> CodeProblem:
+        """The problem of this name, with its expected values."""
+        return self._known(self.open(), name)
 
     def statuses(self, completions: Sequence[Completion], answer: Sequence[str]) -> list[str]:
         """The statuses of the verdicts: `passed`, or why not."""
