@@ -30,6 +30,21 @@ import spancredit as sc
         ),
         (
             sc.RolloutError,
+            r"rollout 0 has the str '3 \+ 4' as its prompt_ids; expected token ids, whole numbers",
+            lambda: sc.assign_credit(random_toy(), char_tokenizer(), [sc.Rollout("3 + 4", [5])]),
+        ),
+        (
+            sc.RolloutError,
+            r"rollout 0 has the list \[5, '7'\] as its completion_ids; expected token ids",
+            lambda: sc.assign_credit(random_toy(), char_tokenizer(), [sc.Rollout([1], [5, "7"])]),
+        ),
+        (
+            sc.RolloutError,
+            r"rollout 0 has the list \[0.5, 1.5\] as its completion_ids; expected token ids",
+            lambda: sc.assign_credit(random_toy(), char_tokenizer(), [sc.Rollout([1], [0.5, 1.5])]),
+        ),
+        (
+            sc.RolloutError,
             r"rollout 0 has a loss_mask of 2 entries; expected one for each of its 3 completion tokens",
             lambda: own(rollouts=[sc.Rollout([1], [5, 6, 7], loss_mask=[1, 1])]),
         ),

@@ -367,3 +367,12 @@ def test_explain_says_what_is_wrong_in_one_sentence(arguments, said):
     assert result.returncode == 2
     assert said in " ".join(result.stderr.split())
     assert "Traceback" not in result.stderr
+
+
+def test_a_launcher_may_start_several_processes_of_train_alone(monkeypatch):
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    result = spancredit("eval", "--problems", "1")
+    assert result.returncode == 2
+    said = " ".join(result.stderr.split())
+    assert "a launcher started 2 processes of spancredit eval, each of which would do the whole; expected one" in said

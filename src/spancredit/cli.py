@@ -1,6 +1,7 @@
 """The command line: `spancredit train | eval | compare | explain | study | report | bench | doctor`."""
 
 import json
+import os
 import signal
 import sys
 import time
@@ -17,7 +18,7 @@ from spancredit.commands.compare import compare
 from spancredit.commands.doctor import doctor
 from spancredit.commands.evaluate import evaluate
 from spancredit.commands.explain import explain
-from spancredit.errors import SpanCreditError
+from spancredit.errors import ConfigError, SpanCreditError
 from spancredit.ranks import is_main
 
 app = typer.Typer(
@@ -34,10 +35,18 @@ PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True, "help_
 
 
 @app.callback(invoke_without_command=True)
-def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def _first(
+    context: typer.Context, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False
+) -> None:
     if version:
         typer.echo(__version__)
         raise typer.Exit
+    started = int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
+    if started > 1 and context.invoked_subcommand != "train":
+        raise ConfigError(
+            f"a launcher started {started} processes of spancredit {context.invoked_subcommand}, each of which would do "
+            "the whole; expected one process: only spancredit train shares its work out."
+        )
 
 
 @app.command(context_settings=PASS_THROUGH)

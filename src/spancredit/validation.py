@@ -1,6 +1,8 @@
 """Checks on what the caller gives: one sentence each, naming the rollout, what came and what was expected."""
 
 import math
+import operator
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -41,7 +43,7 @@ def check_rollout(index: int, rollout: Rollout, facts: ModelFacts) -> None:
             raise RolloutError(f"rollout {index} has a probe without a value; expected at least one token of it.")
         named |= {"probe's suffix_ids": rollout.probe.suffix_ids, "probe's value_ids": rollout.probe.value_ids}
     for name, ids in named.items():
-        wrong = [i for i in (min(ids, default=0), max(ids, default=0)) if i < 0 or i >= (facts.vocab_size or math.inf)]
+        wrong = [i for i in _extremes(index, name, ids) if i < 0 or i >= (facts.vocab_size or math.inf)]
         if wrong:
             raise RolloutError(
                 f"rollout {index} has id {wrong[0]} in its {name}; expected ids from 0 to "
@@ -54,6 +56,14 @@ def check_rollout(index: int, rollout: Rollout, facts: ModelFacts) -> None:
             f"rollout {index} has a loss_mask of {len(rollout.loss_mask)} entries; "
             f"expected one for each of its {len(rollout.completion_ids)} completion tokens."
         )
+
+
+def _extremes(index: int, name: str, ids: Sequence[int]) -> tuple[int, int]:
+    try:
+        return operator.index(min(ids, default=0)), operator.index(max(ids, default=0))
+    except TypeError:
+        got = f"{type(ids).__name__} {reprlib.repr(ids)}"
+        raise RolloutError(f"rollout {index} has the {got} as its {name}; expected token ids, whole numbers.") from None
 
 
 def check_replacement(intervention: str, ids: Sequence[int], facts: ModelFacts) -> None:
