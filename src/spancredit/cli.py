@@ -44,8 +44,8 @@ def _first(
     started = int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
     if started > 1 and context.invoked_subcommand != "train":
         raise ConfigError(
-            f"a launcher started {started} processes of spancredit {context.invoked_subcommand}, each of which would do "
-            "the whole; expected one process: only spancredit train shares its work out."
+            f"a launcher started {started} processes of spancredit {context.invoked_subcommand}, each of which would "
+            "do the whole; expected one process: only spancredit train shares its work out."
         )
 
 
