@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -376,3 +377,26 @@ def test_a_launcher_may_start_several_processes_of_train_alone(monkeypatch):
     assert result.returncode == 2
     said = " ".join(result.stderr.split())
     assert "a launcher started 2 processes of spancredit eval, each of which would do the whole; expected one" in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("outcome", ["execution", "probe"])
+def test_code_is_trained_with_credit_from_the_command_line_alone(tmp_path, outcome):
+    out = tmp_path / "run"
+    arguments = ("--max_steps", "3", "--held_out_problems", "20", "--held_out_steps", "0", "--outcome", outcome)
+    result = spancredit("train", "--task", "code", *arguments, "--output_dir", str(out))
+    assert result.returncode == 0, result.stderr
+    config = json.loads((out / "config.json").read_text())
+    assert (config["model_name_or_path"], config["credit_segmenter"], config["outcome"]) == (
+        "bundled-code",
+        "python",
+        outcome,
+    )
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert all(row["credit/scored"] > 0 and row["credit/unscored/no_answer"] == 0 for row in rows)
+    method = {"execution": "execution", "probe": "exact"}[outcome]
+    assert all(row[f"credit/method/{method}"] > 0 for row in rows)
+    assert any(row.get("credit/drop/code:Return", 0) > 0 for row in rows)
+    said = " ".join(result.stdout.split())
+    unit = {"execution": "of the tests", "probe": "nats"}[outcome]
+    assert re.search(rf"credit of code:Return spans +without one the outcome falls by [-\d.]+ {unit}", said)
