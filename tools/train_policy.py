@@ -6,18 +6,14 @@ Training stops early on purpose: at 30 to 50 % greedy accuracy there is room for
 """
 
 import itertools
-import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-import torch
+import teaching
 import typer
-from datasets import Dataset
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, set_seed
-from trl import SFTConfig, SFTTrainer
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from spancredit.evaluation.accuracy import Exam, greedy_accuracy
 from spancredit.tasks.wordproblems import Problem, problems, reward
 
 POLICY = Path(__file__).parents[1] / "src" / "spancredit" / "policies" / "wordproblems"
@@ -61,6 +57,16 @@ def make_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     return LlamaForCausalLM(config)
 
 
+def schedule(steps: int) -> dict[str, Any]:
+    """Of the learning rate: up, level, and down over the last quarter."""
+    return {
+        "learning_rate": 3e-3,
+        "lr_scheduler_type": "warmup_stable_decay",
+        "lr_scheduler_kwargs": {"num_decay_steps": steps // 4, "min_lr_ratio": 0.0},
+        "warmup_steps": 50,
+    }
+
+
 def first(split: str, count: int, seed: int) -> list[Problem]:
     return list(itertools.islice(problems(split, seed=seed), count))
 
@@ -70,36 +76,12 @@ def main(
     steps: Annotated[int, typer.Option(help="Optimizer steps of 32 problems.")] = 1400,
     seed: int = 0,
 ) -> None:
-    set_seed(seed)
-    torch.set_num_threads(1)  # the same sums in the same order on every run
+    teaching.begin(seed)
     rows = [problem.row() for problem in first("train", steps * 32, seed=seed)]
     tokenizer = make_tokenizer([row["prompt"] + row["completion"] for row in rows[:5000]])
-    arguments = SFTConfig(
-        output_dir=str(output),
-        max_steps=steps,
-        per_device_train_batch_size=32,
-        learning_rate=3e-3,
-        lr_scheduler_type="warmup_stable_decay",
-        lr_scheduler_kwargs={"num_decay_steps": steps // 4, "min_lr_ratio": 0.0},
-        warmup_steps=50,
-        max_length=None,
-        bf16=False,
-        gradient_checkpointing=False,
-        save_strategy="no",
-        report_to="none",
-        logging_steps=50,
-        seed=seed,
-        use_cpu=True,
-    )
-    columns = Dataset.from_list([{key: row[key] for key in ("prompt", "completion")} for row in rows])
-    trainer = SFTTrainer(make_model(tokenizer), arguments, train_dataset=columns, processing_class=tokenizer)
-    trainer.train()
-    accuracy = greedy_accuracy(trainer.model, tokenizer, Exam(first("held_out", 1000, seed=seed), reward, 160))
-    trainer.model.save_pretrained(output)
-    tokenizer.save_pretrained(output)
-    facts = {"task": "wordproblems", "steps": steps, "seed": seed, "held_out_accuracy": accuracy.mean}
-    (output / "policy.json").write_text(json.dumps(facts, indent=2) + "\n")
-    print(f"{output}: greedy held-out accuracy {accuracy}")
+    policy = teaching.taught(make_model(tokenizer), tokenizer, rows, output, steps, seed=seed, **schedule(steps))
+    facts = {"task": "wordproblems", "steps": steps, "seed": seed}
+    teaching.save(policy, tokenizer, output, facts, first("held_out", 1000, seed=seed), reward, 160)
 
 
 if __name__ == "__main__":
