@@ -6,6 +6,7 @@ import importlib
 import json
 import random
 from itertools import islice
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -17,6 +18,7 @@ from spancredit.sandbox import Call, Sandbox
 from spancredit.tasks.code import CodeProblem, evalplus, functions, humaneval, judge
 from spancredit.tasks.code.expected import complete
 
+TOOLS = Path(__file__).parents[1] / "tools"
 LINE = {
     "task_id": "Mbpp/900",
     "prompt": '"""\nDouble it.\n"""\n',
@@ -222,7 +224,8 @@ def test_the_names_of_splits_and_difficulties_are_checked():
             next(functions.problems(*given))
 
 
-def test_a_careless_solution_has_slips_in_single_lines_and_still_is_python():
+def test_a_careless_solution_has_slips_in_single_lines_and_still_is_python(monkeypatch):
+    monkeypatch.syspath_prepend(str(TOOLS))
     careless = importlib.import_module("careless_code_policy").careless
     some = [one.solution for one in islice(functions.problems("train", 5), 200)]
     assert all(careless(code, 0.0, random.Random(0)) == code for code in some)
