@@ -107,6 +107,19 @@ def test_in_a_failing_program_the_blame_is_on_what_keeps_tests_from_passing(poli
     assert blamed.weight == min(span.weight for span in inverted.spans)
 
 
+def test_exchanged_for_what_others_wrote_there_the_slip_alone_counts_in_right_and_wrong(policy, reward):
+    tokenizer = policy[1]
+    slip = BODY.replace("x < 0", "x <= 1")
+    rollouts = [rollout(tokenizer, BODY), rollout(tokenizer, slip, advantage=-1.0)]
+    right, wrong = execution_credit(reward, tokenizer, exchange=True)(rollouts, [ROW] * 2, CONFIG)
+    for credit in (right, wrong):
+        importance = {span.text.strip(): span.importance for span in credit.spans}
+        (header,) = [text for text in importance if text.startswith("if x")]
+        assert importance.pop(header) == 1.0
+        assert not any(importance.values())
+    assert drops(right)["if x < 0:"] == -drops(wrong)["if x <= 1:"] == 0.25
+
+
 def test_prose_around_the_program_has_no_drop_and_no_program_has_a_reason(policy, reward):
     tokenizer = policy[1]
     fenced = f"I add them up.\n```python\n{PROMPT}{BODY}```\n"

@@ -1,5 +1,6 @@
 """Counterfactuals that are run: what a variant is, which are run, and what the tests say of each statement."""
 
+import ast
 import gzip
 import json
 from pathlib import Path
@@ -8,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spancredit.execution.drops import Program, execution_drops
+from spancredit.execution.drops import Program, exchange_drops, execution_drops
+from spancredit.execution.exchanges import exchanges
 from spancredit.execution.variants import fingerprint, variants
 from spancredit.sandbox import Call, Candidate, Sandbox
 from spancredit.text.python import cut_python
@@ -166,3 +168,85 @@ def test_every_statement_of_real_solutions_has_a_variant_that_parses():
         made += sum(one is not None for one, runs in zip(found, runnable, strict=True) if runs)
         total += sum(runnable)
     assert made == total > 300
+
+
+# -- exchanges
+
+RIGHT = "def f(xs):\n    total = 0\n    for x in xs:\n        if x > 0:\n            total += x\n    return total\n"
+
+
+def exchanged(mine, other):
+    """By the text of each statement of the one, it with the statement as the other has it."""
+    codes = exchanges(mine, stretches(mine), other, stretches(other))
+    texts = [mine[a:b].strip() for a, b in stretches(mine)]
+    return {text: code for text, code in zip(texts, codes, strict=True) if code is not None}
+
+
+def test_only_what_differs_is_exchanged_each_for_its_counterpart():
+    other = RIGHT.replace("x > 0", "x >= 0").replace("total = 0", "total = 1")
+    found = exchanged(RIGHT, other)
+    assert found == {
+        "total = 0": RIGHT.replace("total = 0", "total = 1"),
+        "if x > 0:": RIGHT.replace("x > 0", "x >= 0"),
+    }
+    assert exchanged(RIGHT, RIGHT) == {}
+
+
+def test_where_the_other_has_more_or_fewer_all_are_exchanged_at_once_and_nothing_is_taken_away():
+    fewer = RIGHT.replace("    for x in xs:\n        if x > 0:\n            total += x\n", "    total = sum(xs)\n")
+    (code,) = set(exchanged(RIGHT, fewer).values())
+    assert code == fewer
+    assert set(exchanged(RIGHT, fewer)) == {"for x in xs:", "if x > 0:", "total += x"}
+    without = RIGHT.replace("            total += x\n", "            total += x\n            print(x)\n")
+    assert exchanged(without, RIGHT) == {"print(x)": without.replace("print(x)", "pass")}
+    assert exchanged(RIGHT, without) == {}, "what the other has besides stands in no one's place"
+
+
+def test_what_python_could_not_read_is_no_exchange():
+    other = RIGHT.replace("    return total\n", "    if total:\n        return total\n")
+    assert all(parses(code) for code in exchanged(RIGHT, other).values())
+    broken = RIGHT.replace("total = 0", "total = (")
+    assert all(parses(code) for code in exchanged(RIGHT, broken).values())
+
+
+def parses(code):
+    return bool(ast.parse(code))
+
+
+@given(st.integers(0, 7), st.integers(0, 7))
+def test_a_program_of_which_every_difference_is_exchanged_alone_still_parses(first, second):
+    def made(number):
+        changes = {1: ("x > 0", "x < 0"), 2: ("total = 0", "total = 5"), 4: ("+= x", "-= x")}
+        code = RIGHT
+        for bit, change in changes.items():
+            code = code.replace(*change) if number & bit else code
+        return code
+
+    found = exchanged(made(first), made(second))
+    assert len(found) == bin(first ^ second).count("1")
+    assert all(parses(code) and code != made(first) for code in found.values())
+
+
+def test_a_slip_is_blamed_and_what_avoids_it_is_credited_as_far_as_the_others_fall_for_it(run):
+    right = SUM
+    slip = SUM.replace("x < 0", "x > 0")
+    idle = SUM.replace("unused = 0", "unused = 1")
+    programs = [Program("sum", code, stretches(code)) for code in (right, slip, slip, idle)]
+    run.seen.clear()
+    good, bad, same, other = exchange_drops(programs, run)
+    texts = [right[a:b].strip() for a, b in stretches(right)]
+    at = texts.index("if x < 0:")
+    loss = good.rate - bad.rate
+    assert loss > 0
+    assert good.drops_K[at] == pytest.approx(2 / 3 * loss), "two of the three others slip there"
+    assert bad.drops_K[at] == same.drops_K[at] == pytest.approx(-2 / 3 * loss), "two of the three others do not"
+    assert other.drops_K[at] == pytest.approx(2 / 3 * loss)
+    assert all(drop == 0 for one in (good, bad) for k, drop in enumerate(one.drops_K) if k != at)
+    codes = [code for some in run.seen for code in some]
+    assert len(codes) == len(set(map(fingerprint, codes))), "none is run twice"
+
+
+def test_a_program_alone_and_programs_of_other_problems_exchange_nothing(run):
+    alone = [Program("sum", SUM, stretches(SUM)), Program("another", SUM, stretches(SUM))]
+    for found in exchange_drops(alone, run):
+        assert set(found.drops_K) == {0.0}

@@ -47,7 +47,8 @@ def explain(
     outcome: Annotated[
         str | None,
         typer.Option(
-            help="What a span's absence is measured on: answer, of code also execution (its default) or probe."
+            help="What a span's absence is measured on: answer, of code also execution (its default) or probe; exchange "
+            "is for training, which has other completions of the problem."
         ),
     ] = None,
     segmenter: Annotated[

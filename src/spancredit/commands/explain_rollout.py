@@ -131,7 +131,7 @@ def _of_problem(task: Task, problem: Any, outcome: str) -> Subject:
         lambda text: task.reward(completions=[text], answer=[str(problem.answer)])[0],
         task.prompting.stops,
         problem.row(),
-        **task.functions(outcome),
+        **task.functions.get(outcome, {}),
     )
 
 

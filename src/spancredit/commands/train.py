@@ -82,7 +82,7 @@ def train(argv: list[str], console: Console | None = None) -> RunFolder:
         train_dataset=train_set,
         processing_class=tokenizer,
         peft_config=peft_config,
-        **task.functions(asked.measured_outcome),
+        **task.functions.get(asked.measured_outcome, {}),
         callbacks=[recorder],
         on_credit=recorder.record,
     )

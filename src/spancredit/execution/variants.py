@@ -55,14 +55,14 @@ def fingerprint(program: str) -> str:
 
 
 def _held(program: str, piece: Piece, stretch: Range) -> bool:
-    first, last = _core(program, piece)
+    first, last = core(program, piece[:2])
     common = min(last, stretch[1]) - max(first, stretch[0])
     return common > 0 and common >= SHARE * min(last - first, stretch[1] - stretch[0])
 
 
-def _core(program: str, piece: Piece) -> Range:
-    """A piece without the blanks around it."""
-    start, end, _ = piece
+def core(program: str, stretch: Range) -> Range:
+    """A stretch without the blanks around it."""
+    start, end = stretch
     text = program[start:end]
     return start + len(text) - len(text.lstrip()), start + len(text.rstrip())
 
@@ -72,10 +72,10 @@ def _without(program: str, pieces: Sequence[Piece]) -> str | None:
     for piece in reversed(pieces):
         if piece[2] in KEPT:
             continue
-        first, last = _core(program, piece)
+        first, last = core(program, piece[:2])
         instead = _instead(program[first:last], piece[2])
         tried = changed[:first] + instead + changed[last:]
-        if _reads(tried):
+        if reads(tried):
             changed, changes = tried, changes + 1
     return changed if changes else None
 
@@ -86,7 +86,8 @@ def _instead(core: str, kind: str) -> str:
     return "pass;" if core.endswith(";") else "pass"
 
 
-def _reads(program: str) -> bool:
+def reads(program: str) -> bool:
+    """Whether Python can."""
     try:
         _parsed(program)
     except BROKEN:

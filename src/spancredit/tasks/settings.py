@@ -11,7 +11,7 @@ from spancredit.tasks.code.sets import SETS, sandbox_settings
 from spancredit.tasks.prompts import STYLES, Style
 
 TASKS = ("wordproblems", "gsm8k", "code")
-OUTCOMES = ("answer", "execution", "probe")
+OUTCOMES = ("answer", "execution", "exchange", "probe")
 OF_GSM8K = ("held_out_dataset",)
 OF_CODE = ("code_set", "sandbox_level", "sandbox_seconds", "sandbox_memory", "sandbox_processes")
 FOREIGN = {
@@ -100,8 +100,9 @@ class TaskSettings:
         default=None,
         metadata={
             "help": "What a span's absence is measured on: `answer`, the log-probability of the answer in the "
-            "completion; of code also `execution`, the share of tests that pass without the span, and `probe`, the "
-            "log-probability of what a call of the function should return. Default: answer, of code execution."
+            "completion; of code also `execution`, the share of tests that pass without the span, `exchange`, the share "
+            "that pass with what other completions of the problem have in its place, and `probe`, the log-probability "
+            "of what a call of the function should return. Default: answer, of code execution."
         },
     )
 

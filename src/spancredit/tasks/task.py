@@ -1,8 +1,8 @@
 """Tasks: problems, how they are asked, and what judges a completion. `load_task` makes one from its settings."""
 
 import warnings
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from typing import Any, Protocol
@@ -51,7 +51,8 @@ class Task:
         prompting: How a problem is asked.
         statuses: As `reward`, but in words: `passed`, or why a completion is not right. None if nothing more is known.
         shares: As `reward`, but the share of a problem's tests that a completion passes. None if there are no tests.
-        credit_func, probe_func: As `CreditGRPOTrainer` takes them, for the outcomes `execution` and `probe`.
+        functions: For outcomes of `settings.OUTCOMES` the `credit_func` or `probe_func` of `CreditGRPOTrainer`; what has
+            none is measured on the answer.
     """
 
     problems: Callable[[str, int | None], Sequence[Problem]]
@@ -60,15 +61,7 @@ class Task:
     prompting: Prompting
     statuses: Callable[..., list[str]] | None = None
     shares: Callable[..., list[float]] | None = None
-    credit_func: Callable[..., Any] | None = None
-    probe_func: Callable[..., Any] | None = None
-
-    def functions(self, outcome: str) -> dict[str, Callable[..., Any] | None]:
-        """What the trainer is given for an outcome of `settings.OUTCOMES`."""
-        return {
-            "credit_func": self.credit_func if outcome == "execution" else None,
-            "probe_func": self.probe_func if outcome == "probe" else None,
-        }
+    functions: Mapping[str, dict[str, Callable[..., Any]]] = field(default_factory=dict)
 
     def questions(self, split: str, count: int | None = None) -> list[Question]:
         return self.asking(self.problems(split, count))
@@ -123,8 +116,11 @@ def load_task(settings: TaskSettings, seed: int, tokenizer: PreTrainedTokenizerB
             prompting,
             code.reward.statuses,
             code.reward.of_shares(),
-            execution_credit(code.reward, tokenizer),
-            call_probes(code.reward, tokenizer),
+            {
+                "execution": {"credit_func": execution_credit(code.reward, tokenizer)},
+                "exchange": {"credit_func": execution_credit(code.reward, tokenizer, exchange=True)},
+                "probe": {"probe_func": call_probes(code.reward, tokenizer)},
+            },
         )
     if embedded:
         return Task(problems, wordproblems.reward, lambda text: wordproblems.final_answer(text) or None, prompting)

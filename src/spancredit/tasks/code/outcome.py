@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from spancredit.config import CreditConfig
 from spancredit.crediting import credit_from_drops
-from spancredit.execution.drops import Passed, Program, execution_drops
+from spancredit.execution.drops import Passed, Program, exchange_drops, execution_drops
 from spancredit.tasks.code.extract import Extracted, extract
 from spancredit.tasks.code.functions import EXAMPLES
 from spancredit.tasks.code.reward import Reward
@@ -25,17 +25,19 @@ LONGEST_VALUE = 24  # characters of a value that is asked for
 
 
 def execution_credit(
-    reward: Reward, tokenizer: PreTrainedTokenizerBase, cpu_seconds: float = CPU_SECONDS
+    reward: Reward, tokenizer: PreTrainedTokenizerBase, *, exchange: bool = False, cpu_seconds: float = CPU_SECONDS
 ) -> Callable[[Sequence[Rollout], Sequence[Row], CreditConfig], list[Credit]]:
     """Credit by execution: each span is taken out of its program, and the drop is in the share of tests that pass.
 
     Args:
+        exchange: Whether a span is exchanged instead, for what the other completions of its problem have in its place.
         reward: Knows the problems, whose names are the rows' `answer`, and where programs run.
         cpu_seconds: Processor time of a program with all its calls; calls that are not answered in it fail.
 
     Returns:
         A `credit_func` of `CreditGRPOTrainer`. It raises what `Reward` raises.
     """
+    measure = exchange_drops if exchange else execution_drops
     known: dict[tuple[Any, str], Passed] = {}
 
     def run(pairs: Sequence[tuple[Any, str]]) -> list[Passed]:
@@ -55,7 +57,7 @@ def execution_credit(
             if found.size:
                 ranges = [(aligned.starts[span.start], aligned.ends[span.end - 1]) for span in spans[i]]
                 programs[i] = _program(row["answer"], found, ranges)
-        executed = dict(zip(programs, execution_drops(list(programs.values()), run, known), strict=True))
+        executed = dict(zip(programs, measure(list(programs.values()), run, known), strict=True))
         drops = [executed[i].drops_K if i in executed else None for i in range(len(rollouts))]
         costs = [Cost(runs=executed[i].runs if i in executed else 0) for i in range(len(rollouts))]
         return credit_from_drops(rollouts, spans, drops, config, costs=costs)
