@@ -47,8 +47,8 @@ def explain(
     outcome: Annotated[
         str | None,
         typer.Option(
-            help="What a span's absence is measured on: answer, of code also execution (its default) or probe; exchange "
-            "is for training, which has other completions of the problem."
+            help="What a span's absence is measured on: answer, of code also execution (its default) or probe. exchange "
+            "needs other completions of the problem, which training has."
         ),
     ] = None,
     segmenter: Annotated[
@@ -104,6 +104,8 @@ def explain(
         raise ConfigError(f"--{flag} is for a problem of a task, and a prompt is given; expected one of the two.")
     segmenter = segmenter or ("python" if task == "code" else "steps")
     measured: dict[str, Any] = {"segmenter": segmenter, "intervention": intervention, "scorer": scorer, "mode": mode}
+    if outcome == "exchange":
+        raise ConfigError("--outcome is 'exchange', which needs other completions of the problem; expected execution.")
     asked: dict[str, Any] = {"task": task or "wordproblems", "prompt_style": prompt_style, "outcome": outcome}
     with ExplainProgress(Console(stderr=True)) as progress:
         with progress.step("loading the libraries"):

@@ -100,9 +100,9 @@ class TaskSettings:
         default=None,
         metadata={
             "help": "What a span's absence is measured on: `answer`, the log-probability of the answer in the "
-            "completion; of code also `execution`, the share of tests that pass without the span, `exchange`, the share "
-            "that pass with what other completions of the problem have in its place, and `probe`, the log-probability "
-            "of what a call of the function should return. Default: answer, of code execution."
+            "completion; of code also `execution`, the share of tests that pass without the span, `exchange`, the "
+            "share with what other completions of the problem have in its place, and `probe`, the log-probability of "
+            "what a call of the function should return. Default: answer, of code execution."
         },
     )
 

@@ -51,8 +51,8 @@ class Task:
         prompting: How a problem is asked.
         statuses: As `reward`, but in words: `passed`, or why a completion is not right. None if nothing more is known.
         shares: As `reward`, but the share of a problem's tests that a completion passes. None if there are no tests.
-        functions: For outcomes of `settings.OUTCOMES` the `credit_func` or `probe_func` of `CreditGRPOTrainer`; what has
-            none is measured on the answer.
+        functions: For outcomes of `settings.OUTCOMES` the `credit_func` or `probe_func` of `CreditGRPOTrainer`;
+            without either, credit is measured on the answer.
     """
 
     problems: Callable[[str, int | None], Sequence[Problem]]
