@@ -47,8 +47,7 @@ def explain(
     outcome: Annotated[
         str | None,
         typer.Option(
-            help="What a span's absence is measured on: answer, of code also execution (its default) or probe. exchange "
-            "needs other completions of the problem, which training has."
+            help="What a span's absence is measured on: answer, of code also execution (its default) or probe."
         ),
     ] = None,
     segmenter: Annotated[
