@@ -133,7 +133,7 @@ def _commands(group: Any, name: str = "spancredit") -> Iterator[tuple[str, Any]]
 
 def _command(name: str, command: Any) -> str:
     text, _, examples = (command.help or "").partition("Examples:")
-    parts = [f"{'#' * (len(name.split()) + 1)} {name}", *(_escaped(p) for p in text.strip().split("\n\n") if p)]
+    parts = [f"{'#' * len(name.split())} {name}", *(_escaped(p) for p in text.strip().split("\n\n") if p)]
     if examples:
         lines = [f"$ {line.strip()}" for line in examples.splitlines() if line.strip()]
         parts.append("\n".join([MARK, "```console", *lines, "```"]))
