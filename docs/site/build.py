@@ -6,6 +6,7 @@ The pages keep their places, so that a link means the same in the repository and
 """
 
 import argparse
+import os
 import re
 import shutil
 import subprocess
@@ -45,18 +46,28 @@ def stage(folder: Path) -> None:
 
 
 def build(pages_folder: Path, site: Path) -> None:
-    """Stage and build, strictly: a broken link, a broken anchor or a page outside the navigation ends it.
+    """Stage the pages and make the site of them.
 
     Raises:
         CalledProcessError: if MkDocs warns of anything.
     """
     shutil.rmtree(pages_folder, ignore_errors=True)
     stage(pages_folder)
+    run(pages_folder, site)
+
+
+def run(pages_folder: Path, site: Path) -> None:
+    """MkDocs, strictly: a broken link, a broken anchor or a page that is not in the navigation ends it.
+
+    Raises:
+        CalledProcessError: if so, with what MkDocs says in `stderr`. (Under --quiet it would count no warning.)
+    """
     config = pages_folder.with_name("mkdocs.yml")
     places = f"docs_dir: {pages_folder.resolve()}\nsite_dir: {site.resolve()}\n"
     config.write_text(CONFIG.read_text(encoding="utf-8") + places, encoding="utf-8")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--config-file", str(config)]
-    subprocess.run(command, check=True)
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--config-file", str(config)]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}  # about the theme's end, for which see mkdocs.yml
+    subprocess.run(command, check=True, stderr=subprocess.PIPE, text=True, env=environment)
 
 
 def _linked(page: Path, text: str) -> Iterator[Path]:
@@ -78,5 +89,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ROOT / "build", help="Folder for pages and site. Default: build.")
     out = parser.parse_args().out
-    build(out / "pages", out / "site")
+    try:
+        build(out / "pages", out / "site")
+    except subprocess.CalledProcessError as error:
+        sys.exit(error.stderr)
     print(out / "site" / "index.html")

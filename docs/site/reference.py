@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import typer
 import yaml
@@ -42,7 +42,7 @@ def with_tables(text: str) -> str:
 
 
 def credit_settings() -> str:
-    return _settings(fields(CreditConfig))
+    return _settings(CreditConfig, fields(CreditConfig))
 
 
 def trainer_settings() -> str:
@@ -50,11 +50,11 @@ def trainer_settings() -> str:
     stock = {f.name for f in fields(GRPOConfig)}
     own = [*fields(DynamicSamplingConfig), *fields(CreditGRPOConfig)]
     named = {f.name: f for f in own if f.name not in stock and not f.name.startswith("credit_")}
-    return _settings(named.values())
+    return _settings(CreditGRPOConfig, named.values())
 
 
 def task_settings() -> str:
-    return _settings(fields(TaskArguments))
+    return _settings(TaskArguments, fields(TaskArguments))
 
 
 def recipe() -> str:
@@ -97,14 +97,17 @@ TABLES = {
 }
 
 
-def _settings(settings: Iterable[Field[Any]]) -> str:
-    rows = [(_code(f.name), _values(f), _code(_plain(f.default)), f.metadata["help"]) for f in settings]
+def _settings(owner: type, settings: Iterable[Field[Any]]) -> str:
+    kinds = get_type_hints(owner)  # and not a field's own, which transformers' parser writes over
+    rows = [
+        (_code(f.name), _values(f.name, kinds[f.name]), _code(_plain(f.default)), f.metadata["help"]) for f in settings
+    ]
     return _table(("setting", "values", "default", "what"), rows)
 
 
-def _values(setting: Field[Any]) -> str:
-    relation = " ".join(map(str, BOUNDS.get(setting.name, ())))
-    return f"{_kind(setting.type)}{', ' if relation else ''}{relation}"
+def _values(name: str, kind: Any) -> str:
+    relation = " ".join(map(str, BOUNDS.get(name, ())))
+    return f"{_kind(kind)}{', ' if relation else ''}{relation}"
 
 
 def _kind(kind: Any) -> str:
