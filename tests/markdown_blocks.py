@@ -1,4 +1,8 @@
-"""The fenced code blocks of the documentation, and the line above one that says why it cannot run."""
+"""The fenced code blocks of the documentation, and the line above one that says how it is run, or why it cannot be.
+
+<!-- not run: REASON -->     it is compiled or parsed alone
+<!-- run with: FLAGS -->     its commands are run with these flags behind, which make them short
+"""
 
 import re
 import shlex
@@ -8,7 +12,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 FENCE = re.compile(
-    r"^(?P<indent> *)(?:<!-- not run: (?P<why>[^\n]+?) -->\n *)?```(?P<language>\w*)\n(?P<code>.*?)^(?P=indent)```$",
+    r"^(?P<indent> *)(?:<!-- (?:not run: (?P<why>[^\n]+?)|run with: (?P<flags>[^\n]+?)) -->\n *)?"
+    r"```(?P<language>\w*)\n(?P<code>.*?)^(?P=indent)```$",
     re.DOTALL | re.MULTILINE,
 )
 ELLIPSIS = "..."
@@ -22,6 +27,7 @@ class Block:
         page: Its file, from the root of the repository.
         line: Of its first line of code.
         why_not: Why it is not run; None if it is.
+        flags: With which its commands are run.
     """
 
     page: str
@@ -29,6 +35,7 @@ class Block:
     language: str
     code: str
     why_not: str | None
+    flags: tuple[str, ...] = ()
 
     @property
     def place(self) -> str:
@@ -57,6 +64,7 @@ def blocks_of(page: str) -> list[Block]:
             found["language"],
             textwrap.dedent(found["code"]),
             found["why"],
+            tuple(shlex.split(found["flags"] or "")),
         )
         for found in FENCE.finditer(text)
     ]

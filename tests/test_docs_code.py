@@ -1,6 +1,7 @@
 """The documentation's code blocks: Python runs in order, one namespace a page; console commands run or are parsed.
 
 A block that cannot run says so in the line above it, `<!-- not run: REASON -->`. It is compiled or parsed all the same.
+A long one says there how it is made short: `<!-- run with: FLAGS -->`.
 """
 
 import ast
@@ -70,7 +71,8 @@ def test_a_console_block_runs(block, desk, monkeypatch, capsys):
     monkeypatch.chdir(desk)
     for command in block.commands:
         assert command[0] == "spancredit", f"{command[0]} is not run here; expected <!-- not run: REASON --> above it"
-        monkeypatch.setattr(sys, "argv", command)
+        more = () if "--resume" in command else block.flags  # a run goes on with its own
+        monkeypatch.setattr(sys, "argv", [*command, *more])
         status = 0
         try:
             cli.main()

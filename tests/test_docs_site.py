@@ -82,6 +82,14 @@ def test_links_and_anchors_lead_somewhere(site):
     assert broken == []
 
 
+def test_no_markup_is_left_in_the_text(site):
+    """A list or a table without an empty line before it is text for Markdown, though not for code hosts."""
+    for file in site:
+        article = re.search(r"<article.*?</article>", file.read_text(encoding="utf-8"), re.DOTALL)[0]
+        text = re.sub(r"<(pre|code)\b.*?</\1>", "", article, flags=re.DOTALL)
+        assert re.findall(r"^(?:[-*] |\d+\. \w|\||#+ ).*|\*\*.*|.*\]\(.*", text, re.MULTILINE) == [], file
+
+
 def test_nothing_is_loaded_from_elsewhere(built, site):
     loaded = {link for page in site.values() for link in page.loaded}
     assert len(loaded) > 10
