@@ -19,6 +19,14 @@ def test_links_lead_somewhere(page):
     assert [said for link in build.links(text) if (said := what_is_wrong(page, link))] == []
 
 
+@pytest.mark.parametrize("page", ["docs/contributing.md", "docs/design.md"])
+def test_source_files_that_a_page_names_exist(page):
+    named = set(re.findall(r"`([\w/]+\.py)`", (ROOT / page).read_text(encoding="utf-8")))
+    assert len(named) > 1
+    files = {path.as_posix() for folder in ("src", "tests", "benchmarks") for path in (ROOT / folder).rglob("*.py")}
+    assert sorted(name for name in named if not any(file.endswith(f"/{name}") for file in files)) == []
+
+
 def test_the_site_has_the_pages_that_are_tested():
     assert [str(page) for page in build.pages()] == pages()
     assert len(build.links((ROOT / "README.md").read_text(encoding="utf-8"))) > 10

@@ -112,6 +112,12 @@ def test_metric_of_takes_places_for_what_they_stand_for():
         assert metric_of(unknown) is None, unknown
 
 
+def test_every_public_name_is_on_the_page():
+    page = (ROOT / "docs" / "reference" / "python.md").read_text(encoding="utf-8")
+    assert [name for name in sc.__all__ if f"### {name}\n" not in page and f"`{name}`" not in page] == []
+    assert "- `advantage`: The rollout's advantage." in page, "arguments are read from docstrings"
+
+
 def test_reasons_are_those_of_the_package():
     assert NAMED["REASON"] == tuple(sc.REASONS)
     text = METRICS_PAGE.read_text(encoding="utf-8")

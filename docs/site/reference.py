@@ -1,4 +1,4 @@
-"""The tables of the documentation that are made from the code: settings, metrics, reasons, commands.
+"""The parts of the documentation that are made from the code: settings, metrics, commands, and Python's names (api.py).
 
 A page marks where a table stands: `<!-- made from the code: NAME -->`, the table, `<!-- end -->`. The site is built
 with fresh tables. `python docs/site/reference.py` writes them into the pages; a test fails where that changes one.
@@ -11,6 +11,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+import api
 import typer
 import yaml
 from trl import GRPOConfig
@@ -79,6 +80,11 @@ def reasons() -> str:
     return _table(("reason", "what"), [(_code(name), what) for name, what in REASONS.items()])
 
 
+def errors() -> str:
+    rows = [(_code(name), _code(kind), what) for name, kind, what in api.error_rows()]
+    return _table(("error", "is also a", "what"), rows)
+
+
 def commands() -> str:
     """Every command with its help, arguments and options."""
     return "\n\n".join(_command(name, command) for name, command in _commands(typer.main.get_command(app)))
@@ -94,6 +100,10 @@ TABLES = {
     "statuses": statuses,
     "reasons": reasons,
     "commands": commands,
+    "functions": api.functions,
+    "values": api.values,
+    "trainers": api.trainers,
+    "errors": errors,
 }
 
 
