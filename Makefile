@@ -4,7 +4,7 @@ VENV := .venv
 VERL := .venv-verl
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-verl unit lint clean
+.PHONY: demo test test-verl unit lint docs clean
 
 demo: $(VENV)/.installed
 	$(BIN)/spancredit train
@@ -30,6 +30,10 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/mypy
 
+# The site of README.md and docs/, in build/site; a broken link or anchor is an error.
+docs: $(VENV)/.installed-dev
+	$(BIN)/python docs/site/build.py
+
 # torch first and by its exact version: an unpinned one can bring gigabytes that a CPU never uses.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -38,7 +42,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev,peft,math,code]"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev,docs,peft,math,code]"
 	touch $@
 
 $(VERL)/.installed: pyproject.toml constraints-verl.txt
@@ -49,4 +53,4 @@ $(VERL)/.installed: pyproject.toml constraints-verl.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VERL) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VERL) build .pytest_cache .mypy_cache .ruff_cache .hypothesis

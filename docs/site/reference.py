@@ -1,0 +1,195 @@
+"""The parts of the documentation that are made from the code: settings, metrics, commands, and Python's names (api.py).
+
+A page marks where a table stands: `<!-- made from the code: NAME -->`, the table, `<!-- end -->`. The site is built
+with fresh tables. `python docs/site/reference.py` writes them into the pages; a test fails where that changes one.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import MISSING, Field, fields
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import api
+import typer
+import yaml
+from trl import GRPOConfig
+
+from spancredit.cli import app
+from spancredit.commands.train_arguments import RECIPE, TaskArguments
+from spancredit.config import BOUNDS, CreditConfig
+from spancredit.report.glossary import METRICS, NAMED
+from spancredit.study.plan import ARMS
+from spancredit.training.config import CreditGRPOConfig
+from spancredit.training.sampling import DynamicSamplingConfig
+from spancredit.types import REASONS
+
+PAGES = Path(__file__).parents[1]
+PLACE = re.compile(r"<!-- made from the code: ([\w ]+) -->\n.*?<!-- end -->", re.DOTALL)
+MARK = "<!-- not run: examples with models, data and folders of yours -->"
+WORDS = {int: "whole number", float: "number", str: "text", bool: "`true`, `false`", type(None): "`none`"}
+
+
+def with_tables(text: str) -> str:
+    """The page with every table as the code is now.
+
+    Raises:
+        KeyError: if a page asks for a table that there is none of.
+    """
+    return PLACE.sub(
+        lambda found: f"<!-- made from the code: {found[1]} -->\n\n{TABLES[found[1]]()}\n\n<!-- end -->", text
+    )
+
+
+def credit_settings() -> str:
+    return _settings(CreditConfig, fields(CreditConfig))
+
+
+def trainer_settings() -> str:
+    """What the trainers' configurations have beside TRL's fields and the credit settings."""
+    stock = {f.name for f in fields(GRPOConfig)}
+    own = [*fields(DynamicSamplingConfig), *fields(CreditGRPOConfig)]
+    named = {f.name: f for f in own if f.name not in stock and not f.name.startswith("credit_")}
+    return _settings(CreditGRPOConfig, named.values())
+
+
+def task_settings() -> str:
+    return _settings(TaskArguments, fields(TaskArguments))
+
+
+def recipe() -> str:
+    values = yaml.safe_load(RECIPE.read_text(encoding="utf-8"))
+    return _table(("setting", "value"), [(_code(name), _code(_plain(value))) for name, value in values.items()])
+
+
+def arms() -> str:
+    rows = [(_code(arm), ", ".join(_code(f"{k}: {v}") for k, v in own.items())) for arm, own in ARMS.items()]
+    return _table(("arm", "settings"), rows)
+
+
+def metrics() -> str:
+    return _table(("metric", "unit", "what"), [(_code(m.name), m.unit, m.what) for m in METRICS])
+
+
+def statuses() -> str:
+    return ", ".join(map(_code, NAMED["STATUS"])) + "."
+
+
+def reasons() -> str:
+    return _table(("reason", "what"), [(_code(name), what) for name, what in REASONS.items()])
+
+
+def errors() -> str:
+    rows = [(_code(name), _code(kind), what) for name, kind, what in api.error_rows()]
+    return _table(("error", "is also a", "what"), rows)
+
+
+def commands() -> str:
+    """Every command with its help, arguments and options."""
+    return "\n\n".join(_command(name, command) for name, command in _commands(typer.main.get_command(app)))
+
+
+TABLES = {
+    "credit settings": credit_settings,
+    "trainer settings": trainer_settings,
+    "task settings": task_settings,
+    "recipe": recipe,
+    "arms": arms,
+    "metrics": metrics,
+    "statuses": statuses,
+    "reasons": reasons,
+    "commands": commands,
+    "functions": api.functions,
+    "values": api.values,
+    "trainers": api.trainers,
+    "errors": errors,
+}
+
+
+def _settings(owner: type, settings: Iterable[Field[Any]]) -> str:
+    kinds = get_type_hints(owner)  # and not a field's own, which transformers' parser writes over
+    rows = [
+        (_code(f.name), _values(f.name, kinds[f.name]), _code(_plain(f.default)), f.metadata["help"]) for f in settings
+    ]
+    return _table(("setting", "values", "default", "what"), rows)
+
+
+def _values(name: str, kind: Any) -> str:
+    relation = " ".join(map(str, BOUNDS.get(name, ())))
+    return f"{_kind(kind)}{', ' if relation else ''}{relation}"
+
+
+def _kind(kind: Any) -> str:
+    if get_origin(kind) in (Union, UnionType):
+        return " or ".join(map(_kind, get_args(kind)))
+    if get_origin(kind) is Literal:
+        return ", ".join(map(_code, get_args(kind)))
+    return WORDS[kind]
+
+
+def _plain(value: Any) -> str:
+    """As it stands in a YAML file."""
+    if value is MISSING:
+        raise ValueError("a setting without a default cannot stand in the table")
+    if value is None:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _commands(group: Any, name: str = "spancredit") -> Iterator[tuple[str, Any]]:
+    for own, command in group.commands.items():
+        yield f"{name} {own}", command
+        if hasattr(command, "commands"):
+            yield from _commands(command, f"{name} {own}")
+
+
+def _command(name: str, command: Any) -> str:
+    text, _, examples = (command.help or "").partition("Examples:")
+    parts = [f"{'#' * len(name.split())} {name}", *(_escaped(p) for p in text.strip().split("\n\n") if p)]
+    if examples:
+        lines = [f"$ {line.strip()}" for line in examples.splitlines() if line.strip()]
+        parts.append("\n".join([MARK, "```console", *lines, "```"]))
+    arguments = [p for p in command.params if p.param_type_name == "argument"]
+    if arguments:
+        rows = [(_code(p.name.upper()), "yes" if p.required else "", p.help or "") for p in arguments]
+        parts.append(_table(("argument", "needed", "what"), rows))
+    options = [p for p in command.params if p.param_type_name == "option" and p.name != "help"]
+    if options:
+        rows = [(_code(p.opts[0]), _default(p), p.help or "") for p in options]
+        parts.append(_table(("option", "default", "what"), rows))
+    return "\n\n".join(parts)
+
+
+def _default(option: Any) -> str:
+    return "" if option.is_flag or option.default is None else _code(_plain(option.default))
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join(f"| {' | '.join(_cell(cell) for cell in line)} |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _code(text: str) -> str:
+    return f"`{text}`" if text.strip() == text and text else f"`{text!r}`"
+
+
+def _escaped(text: str) -> str:
+    """Prose of the command line, where an asterisk is one."""
+    return " ".join(text.split()).replace("*", "\\*")
+
+
+def main() -> None:
+    for page in sorted(PAGES.rglob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        if with_tables(text) != text:
+            page.write_text(with_tables(text), encoding="utf-8")
+            print(page)
+
+
+if __name__ == "__main__":
+    main()
