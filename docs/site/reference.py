@@ -17,7 +17,7 @@ import yaml
 from trl import GRPOConfig
 
 from spancredit.cli import app
-from spancredit.commands.train_arguments import RECIPE, TaskArguments
+from spancredit.commands.train_arguments import RECIPES, TaskArguments
 from spancredit.config import BOUNDS, CreditConfig
 from spancredit.report.glossary import METRICS, NAMED
 from spancredit.study.plan import ARMS
@@ -58,9 +58,15 @@ def task_settings() -> str:
     return _settings(TaskArguments, fields(TaskArguments))
 
 
-def recipe() -> str:
-    values = yaml.safe_load(RECIPE.read_text(encoding="utf-8"))
-    return _table(("setting", "value"), [(_code(name), _code(_plain(value))) for name, value in values.items()])
+def recipes() -> str:
+    """What each bundled policy is trained with on its task, side by side."""
+    columns = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(RECIPES.glob("*.yaml"))}
+    names = dict.fromkeys(name for values in columns.values() for name in values)
+    cells = [
+        (_code(name), *(_code(_plain(values[name])) if name in values else "" for values in columns.values()))
+        for name in names
+    ]
+    return _table(("setting", *map(_code, columns)), cells)
 
 
 def arms() -> str:
@@ -94,7 +100,7 @@ TABLES = {
     "credit settings": credit_settings,
     "trainer settings": trainer_settings,
     "task settings": task_settings,
-    "recipe": recipe,
+    "recipes": recipes,
     "arms": arms,
     "metrics": metrics,
     "statuses": statuses,
