@@ -72,11 +72,11 @@ def _value(text: str, match: AnswerMatch) -> str:
 
 
 def _by_pattern(text: str, pattern: str) -> AnswerMatch | None:
-    match = next((m for m in reversed(list(re.finditer(pattern, text))) if m.group()), None)
+    match = next((m for m in reversed(list(re.finditer(pattern, text))) if m.group().strip()), None)
     if match is None:
         return None
     group: str | int = "answer" if "answer" in match.groupdict() else min(1, len(match.groups()))
-    if not match.group(group):
+    if not (match.group(group) or "").strip():
         return None
     start = match.start(group)
     return AnswerMatch(match.start() if start - match.start() <= LONGEST_MARKER else start, *match.span(group))
@@ -134,6 +134,6 @@ def _delimited(text: str, marker: int, start: int, end: int) -> AnswerMatch | No
 
 def _stripped(text: str, marker: int, start: int, end: int) -> AnswerMatch | None:
     inside = text[start:end]
-    start += len(inside) - len(inside.lstrip(" \t\n*_`$#"))
+    start += len(inside) - len(inside.lstrip(" \t\r\n*_`$#"))
     end -= len(inside) - len(inside.rstrip(" \t\r\n*_`$.,;:!"))
     return AnswerMatch(marker, start, end) if start < end else None

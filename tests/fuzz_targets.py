@@ -1,0 +1,313 @@
+"""What is fuzzed: each `fuzz_*` draws one case and asserts what must hold of it. Errors of ours are answers, too."""
+
+import json
+import math
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+from typing import Any, get_args
+
+import torch
+from tokenizers_for_tests import SPECIAL, THINK, TOKENIZERS, UNTHINK, encode
+from toy_models import VOCAB, random_toy
+
+import spancredit as sc
+from spancredit.commands.train_arguments import parse, read_request
+from spancredit.errors import SpanCreditError
+from spancredit.execution.exchanges import exchanges
+from spancredit.execution.variants import reads, variants
+from spancredit.report.html import Section, page
+from spancredit.report.records import make_record, read_lines
+from spancredit.report.terminal import explanation
+from spancredit.sandbox import Call
+from spancredit.sandbox.inside import wire
+from spancredit.tasks.code import CodeProblem
+from spancredit.tasks.code.extract import extract
+from spancredit.tasks.numbers import final_number, read_number
+from spancredit.text.align import AlignedText, align
+from spancredit.text.answers import locate_answer
+from spancredit.text.python import cut_python
+from spancredit.text.segment import PIECES, segment
+from spancredit.weighting import Mode
+
+MODES = get_args(Mode)
+MARKERS = ("####", "\\boxed{", "\\boxed", "}", "{", "<answer>", "</answer>", "the answer is ", "Answer: **", "$", "**")
+MATHS = ("12", "1,200", "-", "=", " + ", "\\frac{1}{2}", "\\times", "²", "٣", "½", "%", "3 + 4 = 7", "1e9", "∞", "(")
+PROSE = (
+    ". ",
+    "。",
+    "\n",
+    "\n\n",
+    "\r\n",
+    "?!",
+    "- ",
+    "| a | b |",
+    " the",
+    "x",
+    "\t",
+    "\u2028",
+    "\x00",
+    "\u202e",
+    "\ufeff",
+)
+CODE = (
+    "```python\n",
+    "```",
+    "~~~\n",
+    "def f(x):\n",
+    "    return x\n",
+    "    if x:\n",
+    "else:\n",
+    '"""',
+    "'",
+    "\\\n",
+    "#",
+    ";",
+)
+CODE += (
+    "for i in",
+    "lambda:",
+    "    pass\n",
+    "try:\n",
+    "except:\n",
+    "match x:\n",
+    "    case 1:\n",
+    "@a\n",
+    "\x0c",
+    "f'{",
+)
+LETTERS = ("é", "好", "吗", "😀", "e\u0301", "👨\u200d👩\u200d👧", "\ufffd", "\U0010ffff", "ﷺ", "İ", "ǆ", "א", "\u200b")
+FRAGMENTS = (*MARKERS, *MATHS, *PROSE, *CODE, *LETTERS, *SPECIAL, THINK, UNTHINK)
+PATTERNS = (None, r"\d+", r"(?P<answer>\d*)x?", r"(a)?b?", r"(?s).*")
+
+
+EMPTY_PAGE = page("fuzz", "", [Section("s", "t")], {"": []})
+WORDS = [
+    "--seed",
+    "--credit_mode",
+    "--credit_boost=2",
+    "--task",
+    "code",
+    "--resume",
+    "--output_dir",
+    "x",
+    "uniform",
+    "1",
+    "-1",
+    "nan",
+    "--é",
+    "--",
+]
+WORDS += ["--max_steps", "--bf16", "--learning_rate", "1e-5", "--credit_horizon", ""]
+
+
+def text(rng: Random, most: int = 30) -> str:
+    """Fragments that mean something here, characters of any plane, and bytes that are no UTF-8."""
+    parts = []
+    for _ in range(rng.randrange(most)):
+        kind = rng.random()
+        if kind < 0.75:
+            parts.append(rng.choice(FRAGMENTS))
+        elif kind < 0.9:
+            parts.append("".join(chr(_scalar(rng)) for _ in range(rng.randrange(4))))
+        else:
+            parts.append(rng.randbytes(rng.randrange(5)).decode(errors="replace"))
+    return "".join(parts)
+
+
+def _scalar(rng: Random) -> int:
+    """A code point that is no surrogate."""
+    point = rng.randrange(rng.choice((0x80, 0x800, 0x10000, 0x110000)))
+    return point if not 0xD800 <= point < 0xE000 else 0xFFFD
+
+
+def tokens(rng: Random) -> tuple[str, list[int]]:
+    """Of any kind of tokenizer: a text's, or arbitrary ones."""
+    name = rng.choice(list(TOKENIZERS))
+    if rng.random() < 0.5:
+        return name, encode(name, text(rng))
+    return name, [rng.randrange(len(TOKENIZERS[name]())) for _ in range(rng.randrange(60))]
+
+
+def check_aligned(aligned: AlignedText, ids: Sequence[int]) -> None:
+    size = len(aligned.text)
+    assert len(aligned.plain) == size, "plain is as long"
+    assert len(aligned.starts) == len(aligned.ends) == len(ids), "no token is lost"
+    assert list(aligned.starts) == sorted(aligned.starts), "starts do not fall"
+    assert list(aligned.ends) == sorted(aligned.ends), "ends do not fall"
+    bounds = list(zip(aligned.starts, aligned.ends, strict=True))
+    assert all(0 <= start <= end <= size for start, end in bounds), "inside the text"
+    assert {i for start, end in bounds for i in range(start, end)} == set(range(size)), "no character is lost"
+
+
+def fuzz_aligned(rng: Random, _: Path) -> None:
+    name, ids = tokens(rng)
+    aligned = align(TOKENIZERS[name](), ids)
+    check_aligned(aligned, ids)
+    cuts = sorted(rng.randrange(len(aligned.text) + 1) for _ in range(rng.randrange(6)))
+    tiles = aligned.tile([0, *cuts, len(aligned.text) + 1])
+    assert [i for start, end in tiles for i in range(start, end)] == list(range(len(ids))), "tiles lose no token"
+
+
+def fuzz_segmented(rng: Random, _: Path) -> None:
+    name, ids = tokens(rng)
+    aligned = align(TOKENIZERS[name](), ids)
+    settings = sc.CreditConfig(
+        segmenter=rng.choice([*PIECES, "window"]),
+        max_spans=rng.randint(1, 12),
+        max_span_tokens=rng.randint(1, 20),
+        window_tokens=rng.randint(1, 9),
+    )
+    limit = rng.randint(0, len(ids))
+    spans = segment(aligned, len(aligned.text), settings, limit)
+    assert [i for span in spans for i in range(span.start, span.end)] == list(range(limit)), "spans tile the tokens"
+    assert len(spans) <= settings.max_spans, "no more than permitted"
+    assert len(spans) == settings.max_spans or all(span.size <= settings.max_span_tokens for span in spans), "short"
+
+
+def fuzz_located(rng: Random, _: Path) -> None:
+    said = text(rng)
+    match = locate_answer(said, rng.choice(PATTERNS))
+    if match is not None:
+        assert 0 <= match.reasoning_end <= match.start < match.end <= len(said), "in the text, behind the reasoning"
+        assert said[match.start : match.end].strip(), "an answer says something"
+
+
+def fuzz_read(rng: Random, _: Path) -> None:
+    said = text(rng)
+    for value in (final_number(said), read_number(said)):
+        assert value is None or read_number(str(value)) == value or value.denominator != 1, "a number reads as itself"
+
+
+def fuzz_cut(rng: Random, _: Path) -> None:
+    """Python, and what is made of it: pieces tile, and what is left of a program without one still parses."""
+    code = text(rng)
+    pieces = cut_python(code, 0, len(code))
+    assert [a for a, _, _ in pieces] == [0, *(b for _, b, _ in pieces)][: len(pieces)], "pieces tile"
+    assert not code or pieces[-1][1] == len(code), "to the end"
+    stretches = [(a, b) for a, b, _ in pieces]
+    other = text(rng)
+    others = [(a, b) for a, b, _ in cut_python(other, 0, len(other))]
+    changed = [*variants(code, stretches), *exchanges(code, stretches, other, others)]
+    assert all(variant is None or reads(variant) for variant in changed), "Python reads what is made"
+
+
+def fuzz_extracted(rng: Random, _: Path) -> None:
+    said = text(rng)
+    prompt = rng.choice(('import math\ndef f(x):\n    """Doc."""\n', '"""Write f."""\n', "def f(x):\n"))
+    found = extract(said, CodeProblem("f", prompt, "f", None, (Call((1,)),), (0,)))
+    own = said[found.found : found.found + found.size]
+    assert found.program[found.begins :].startswith(own), "the program holds what was found of it"
+    a, b = sorted((rng.randint(0, len(said)), rng.randint(0, len(said))))
+    first, last = found.place_of(a, b)
+    assert found.begins <= first <= last <= found.begins + found.size, "places are inside"
+    inside = said[max(a, found.found) : max(min(b, found.found + found.size), max(a, found.found))]
+    assert not found.size or found.program[first:last] == inside, "and say the same"
+
+
+def fuzz_credited(rng: Random, folder: Path) -> None:
+    """A rollout of any tokens, scored or not: weights of mean 1, and a record that every view can be made of."""
+    name, ids = tokens(rng)
+    tokenizer = TOKENIZERS[name]()
+    size = len(ids)
+    cuts = sorted(rng.sample(range(size + 1), min(size + 1, rng.randint(0, 5))))
+    spans = list(pairwise(cuts))
+    drops = [rng.choice((0.0, 1.0, -1.0, 1e-300, 1e300, math.nan, math.inf, rng.gauss(0, 1))) for _ in spans]
+    mask = None if rng.random() < 0.7 else [rng.randrange(2) for _ in ids]
+    rollout = sc.Rollout([1, 2], ids, advantage=rng.choice((None, 0.0, 1.0, -2.5)), loss_mask=mask)
+    mode = rng.choice([mode for mode in MODES if mode not in ("mediated", "blame")])
+    (credit,) = sc.credit_from_drops([rollout], [spans], [drops], sc.CreditConfig(mode=mode))
+    weights_T = credit.token_weights if mask is None else credit.token_weights[torch.tensor(mask, dtype=torch.bool)]
+    assert credit.token_weights.isfinite().all(), "weights are finite"
+    assert not len(weights_T) or abs(weights_T.mean().item() - 1) < 1e-4, "and 1 in the mean"
+    record = json.loads(json.dumps(make_record(rollout, credit, tokenizer, 1, 1.0)))
+    assert len(record["tokens"]) == len(record["token_weights"]) == size, "a record loses no token"
+    assert "".join(record["tokens"]) == align(tokenizer, ids).text, "nor a character"
+    if rng.random() < 0.1:  # slower than all else
+        html = page("fuzz", "", [Section("s", "t")], {"": [record]})
+        assert html.count("<script") == EMPTY_PAGE.count("<script"), "what a model writes begins no script"
+    explanation(record)
+
+
+def fuzz_scored(rng: Random, _: Path) -> None:
+    """The whole pipeline on a toy policy, from arbitrary ids."""
+    if not hasattr(fuzz_scored, "model"):
+        fuzz_scored.model = random_toy()  # type: ignore[attr-defined]
+    ids = [rng.randrange(VOCAB) for _ in range(rng.randrange(1, 16))]
+    end = rng.randint(1, len(ids))
+    answer = None if rng.random() < 0.2 else (rng.randrange(end), end)
+    cuts = sorted(rng.sample(range((answer or (end, end))[0] + 1), min((answer or (end, end))[0] + 1, 4)))
+    spans = list(pairwise(cuts))
+    config = sc.CreditConfig(
+        scorer=rng.choice(("packed", "batched")), mode=rng.choice(MODES), intervention=rng.choice(("pad", "delete"))
+    )
+    rollouts = [sc.Rollout([rng.randrange(VOCAB)], ids, advantage=rng.choice((1.0, -1.0)))]
+    (credit,) = sc.assign_credit(fuzz_scored.model, None, rollouts, config, spans=[spans], answers=[answer])  # type: ignore[attr-defined]
+    assert len(credit.token_weights) == len(ids), "no token is lost"
+    assert abs(credit.token_weights.mean().item() - 1) < 1e-4, "weights are 1 in the mean"
+    assert credit.reason in (None, *sc.REASONS), "and why they are all 1 has a name"
+
+
+def fuzz_recorded(rng: Random, folder: Path) -> None:
+    """Any bytes as a file of records: rows, or one sentence."""
+    path = folder / "records.jsonl"
+    lines = [rng.choice((b'{"step": 1}', b'{"step": "x"}', b"[]", b"{", b"null", rng.randbytes(8))) for _ in range(5)]
+    path.write_bytes(b"\n".join(lines) + rng.choice((b"", b"\n")))
+    with suppress(SpanCreditError):
+        assert all(isinstance(row["step"], int) for row in read_lines(path)), "rows have steps"
+
+
+def fuzz_wired(rng: Random, _: Path) -> None:
+    """Any bytes as a candidate's reply: a value, or a WireError; and any value there and back."""
+    value = _value(rng, 3)
+    data = wire.encode(value, 1 << 20, opaque=False)
+    assert repr(wire.decode(data)) == repr(value), "a value comes back"
+    broken = bytearray(data)
+    for _ in range(rng.randrange(1, 4)):
+        if broken:
+            broken[rng.randrange(len(broken))] = rng.randrange(256)
+    with suppress(wire.WireError):
+        wire.decode(bytes(broken[: rng.randint(0, len(broken))]))
+
+
+def _value(rng: Random, depth: int) -> Any:
+    leaf = rng.choice((None, True, rng.getrandbits(80), -1.5, 1j, text(rng, 3), rng.randbytes(3)))
+    if not depth or rng.random() < 0.4:
+        return leaf
+    parts = [_value(rng, depth - 1) for _ in range(rng.randrange(3))]
+    return rng.choice((parts, tuple(parts), {str(i): part for i, part in enumerate(parts)}))
+
+
+def fuzz_asked(rng: Random, _: Path) -> None:
+    """Any command line of `train`: settings, or one sentence."""
+    words = [
+        "--seed",
+        "--credit_mode",
+        "--credit_boost=2",
+        "--task",
+        "code",
+        "--resume",
+        "--output_dir",
+        "x",
+        "uniform",
+    ]
+    words += [
+        "--max_steps",
+        "-1",
+        "nan",
+        "--bf16",
+        "--learning_rate",
+        "1e-5",
+        "--credit_horizon",
+        "",
+        "--",
+        "--\u00e9",
+        "1",
+    ]
+    argv = [rng.choice(words) if rng.random() < 0.9 else text(rng, 3) for _ in range(rng.randrange(6))]
+    with suppress(SpanCreditError):
+        request = read_request(argv)
+        if rng.random() < 0.02:  # slow: TRL's parser has 300 flags
+            parse(request.config, request.flags)
