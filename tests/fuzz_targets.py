@@ -36,31 +36,16 @@ MODES = get_args(Mode)
 MARKERS = ("####", "\\boxed{", "\\boxed", "}", "{", "<answer>", "</answer>", "the answer is ", "Answer: **", "$", "**")
 MATHS = ("12", "1,200", "-", "=", " + ", "\\frac{1}{2}", "\\times", "²", "٣", "½", "%", "3 + 4 = 7", "1e9", "∞", "(")
 PROSE = (". ", "。", "\n", "\n\n", "\r\n", "?!", "- ", "| a | b |", " the", "x", "</script><script>", "<!--", "\t")
-CODE = (
-    "```python\n",
-    "```",
-    "~~~\n",
-    "def f(x):\n",
-    "    return x\n",
-    "    if x:\n",
-    "else:\n",
-    '"""',
-    "'",
-    "\\\n",
-    "#",
-)
-CODE += (";", "for i in", "lambda:", "    pass\n", "try:\n", "except:\n", "match x:\n", "    case 1:\n", "@a\n", "f'{")
+CODE = ("```python\n", "```", "~~~\n", "def f(x):\n", "    return x\n", "    if x:\n", "else:\n", '"""', "'", "\\\n")
+CODE += ("#", ";", "for i in", "lambda:", "    pass\n", "try:\n", "except:\n", "match x:\n", "    case 1:\n", "@a\n")
 LETTERS = ("é", "好", "吗", "😀", "e\u0301", "👨\u200d👩\u200d👧", "\ufffd", "\U0010ffff", "ﷺ", "İ", "ǆ", "א", "\u200b")
 LETTERS += ("\u2028", "\x00", "\u202e", "\ufeff", "\x0c", "\x1b[31m")
 FRAGMENTS = (*MARKERS, *MATHS, *PROSE, *CODE, *LETTERS, *SPECIAL, THINK, UNTHINK)
 PATTERNS = (None, r"\d+", r"(?P<answer>\d*)x?", r"(a)?b?", r"(?s).*")
-
-
 EMPTY_PAGE = page("fuzz", "", [Section("s", "t")], {"": []})
-WORDS = [
+WORDS = (
     "--seed",
     "--credit_mode",
-    "--credit_boost=2",
     "--task",
     "code",
     "--resume",
@@ -71,10 +56,8 @@ WORDS = [
     "-1",
     "nan",
     "--é",
-    "--",
-    "--bf16",
-]
-WORDS += ["--max_steps", "--learning_rate", "1e-5", "--credit_horizon", ""]
+)
+WORDS += ("--", "--bf16", "--max_steps", "")
 
 
 def text(rng: Random, most: int = 30) -> str:
