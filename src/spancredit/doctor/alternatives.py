@@ -21,10 +21,13 @@ def alternatives(trial: Trial, config: CreditConfig) -> list[Alternative]:
 
 
 def _possible(config: CreditConfig) -> Iterator[tuple[str, CreditConfig]]:
+    """Settings that go with the others and might be cheaper."""
     changes: dict[str, dict[str, Any]] = {
         f"credit_budget={BUDGET}": {"budget": BUDGET},
         f"credit_horizon={HORIZON}": {"horizon": HORIZON},
     }
+    if config.scorer in ("sequential", "batched"):
+        changes = {"credit_scorer=packed": {"scorer": "packed"}}
     for setting, change in changes.items():
         try:
             yield setting, replace(config, **change)

@@ -29,7 +29,7 @@ def examine(facts: Facts) -> dict[str, Finding | None]:
         "engine": setup.engine(asked),
         "round_trip": setup.round_trip(asked, some),
         "cost": cost.cost(asked, facts.cost),
-        "memory": cost.memory(asked, facts.memory, facts.cost),
+        "memory": cost.memory(asked, facts.memory),
     }
 
 

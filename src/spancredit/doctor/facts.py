@@ -25,6 +25,7 @@ class Setup:
         has_template: Whether the tokenizer has a chat template.
         chat_signs: What speaks for a chat model: words of its name, tokens of turns.
         max_positions: Of the model; None if it does not say.
+        prompt_end: The end of the first prompt, as the model reads it.
         longest_prompt: In tokens, of the trial's.
         unpackable: Why the model cannot be packed; None if it can.
         other_engine: Whether training samples with vLLM, which the trial does not.
@@ -42,6 +43,7 @@ class Setup:
     has_template: bool = False
     chat_signs: Sequence[str] = ()
     max_positions: int | None = None
+    prompt_end: str = ""
     longest_prompt: int = 0
     unpackable: str | None = None
     other_engine: bool = False
@@ -61,7 +63,7 @@ class Completion:
         answer: The text of the answer that credit would measure; None if none was found.
         missing: Why none was found.
         inside: Special tokens and markers inside the answer, which should hold the value alone.
-        round_trips: Whether its text has the ids that were sampled.
+        retokenised: Where its text has other ids than were sampled, in words; None if it has the same.
         reason: Why the trainer left it uniform, one of `types.REASONS`, or None.
         alone: The same if its advantage were not asked for.
         drops: Of its spans, in nats or as a proxy scores; without regard to its advantage.
@@ -78,7 +80,7 @@ class Completion:
     answer: str | None = None
     missing: str | None = None
     inside: Sequence[str] = ()
-    round_trips: bool = True
+    retokenised: str | None = None
     reason: str | None = None
     alone: str | None = None
     drops: Sequence[float] = ()
@@ -132,6 +134,7 @@ class Cost:
         completions: Of the step.
         scored: Of them, how many were measured.
         tokens, forwards, fallbacks: Of scoring.
+        full: Seconds of exact credit if every completion of the step had an advantage; 0 under a budget.
     """
 
     generation: float
@@ -144,6 +147,7 @@ class Cost:
     tokens: int = 0
     forwards: int = 0
     fallbacks: int = 0
+    full: float = 0.0
     alternatives: Sequence[Alternative] = ()
 
     @property
@@ -152,13 +156,15 @@ class Cost:
 
     @property
     def share(self) -> float:
-        """Of a step, as timed."""
-        return self.credit / (self.credit + self.rest)
+        """Of a step: as timed, or where nothing was scored as it would be if everything were."""
+        credit = self.credit if self.tokens else self.full
+        return credit / (credit + self.rest)
 
     @property
     def largest_share(self) -> float:
-        """If generation took no time: a large batch comes nearer to it, since it is generated faster."""
-        return self.credit / (self.credit + self.rest - self.generation)
+        """If everything were scored and generation took no time: a larger batch is generated faster for its size."""
+        credit = max(self.credit, self.full)
+        return credit / (credit + self.rest - self.generation)
 
 
 @dataclass(frozen=True)
@@ -169,12 +175,15 @@ class Memory:
         credit: Peak of scoring all of the trial's completions.
         training: Peak of loss, backward and update of a step.
         free: Left when the trial was over.
+        tokens, forwards: Of that scoring.
         micro_batch: Completions in a backward, of the trial and of training.
     """
 
     credit: int | None = None
     training: int | None = None
     free: int | None = None
+    tokens: int = 0
+    forwards: int = 0
     micro_batch: tuple[int, int] = (1, 1)
 
 

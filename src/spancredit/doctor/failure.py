@@ -10,7 +10,16 @@ from spancredit.errors import SpanCreditError
 
 # What the libraries below raise where settings, model and data do not go together.
 FAILURES = (ValueError, TypeError, RuntimeError, ImportError, OSError, LookupError, AttributeError, AssertionError)
-PHASES = {"assign_credit": "scoring", "_generate": "generation", "_calculate_rewards": "the rewards"}
+OWN = "the doctor's own measuring"
+PHASES = {  # of a trial, by the function that is at work, the innermost first
+    "assign_credit": "scoring",
+    "_generate": "generation",
+    "_calculate_rewards": "the rewards",
+    "training_step": "loss and backward",
+    "observed": OWN,
+    "tried": "making the trainer",
+    "job_of": "loading model and task",
+}
 
 
 def refused(error: BaseException) -> Finding:
@@ -18,6 +27,8 @@ def refused(error: BaseException) -> Finding:
     if isinstance(error, torch.OutOfMemoryError):
         return out_of_memory(error)
     advice = "Change what the sentence names: spancredit train would stop there, too."
+    if phase(error) == OWN:
+        advice = "Training might not stop there: please report it."
     if isinstance(error, SpanCreditError):
         return Finding("error", "refused", None, str(error), advice)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -31,7 +42,7 @@ def out_of_memory(error: BaseException) -> Finding:
     where = phase(error)
     advice = {
         "scoring": "Lower --credit_max_tokens_per_forward.",
-        "generation": "Lower --max_completion_length, or the number of completions generated at a time.",
+        "generation": "Lower --max_completion_length, or --num_generations with fewer prompts.",
     }.get(where, "Lower --per_device_train_batch_size and raise --gradient_accumulation_steps.")
     return Finding("error", "out_of_memory", None, f"The device's memory is spent in {where}.", advice)
 
@@ -39,4 +50,4 @@ def out_of_memory(error: BaseException) -> Finding:
 def phase(error: BaseException) -> str:
     """The part of a step that an error was raised in."""
     names = {frame.name for frame in traceback.extract_tb(error.__traceback__)}
-    return next((what for name, what in PHASES.items() if name in names), "the step")
+    return next((what for name, what in PHASES.items() if name in names), "reading the settings")

@@ -2,6 +2,7 @@
 
 import math
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,11 +16,12 @@ from spancredit.doctor.alternatives import alternatives
 from spancredit.doctor.compare import compared, dropouts_of, training_noise
 from spancredit.doctor.facts import Completion, Facts, Memory, Setup
 from spancredit.doctor.rollouts import Job, Trial
-from spancredit.doctor.texts import answer_text, foreign, round_trips, why_missing
+from spancredit.doctor.texts import answer_text, foreign, retokenised, why_missing
 from spancredit.text.align import align
 from spancredit.text.locate import locate_reasoning
 from spancredit.types import Credit, Rollout
 
+SHOWN = 40  # characters of a prompt
 NEUTRAL = {"top_p": (1.0, None), "top_k": (0, -1, None), "min_p": (0.0, None), "repetition_penalty": (1.0, None)}
 CHAT_NAME = re.compile(r"instruct|chat|(?<![a-z])it(?![a-z])", re.IGNORECASE)
 TURN = re.compile(r"<\|?(?:im_start|start_of_turn|turn|start_header_id|user|assistant|end_of_turn)\|?>|\[INST\]")
@@ -31,15 +33,19 @@ def observed(job: Job, trial: Trial) -> Facts:
     exact = replace(config, budget=None)
     open_ones = [replace(rollout, advantage=None) for rollout in rollouts]
     peak = Peak(trial.trainer.accelerator.device.type)
+    started = time.perf_counter()
     credits = trial.score(open_ones, exact)
+    seconds = (time.perf_counter() - started) * trial.cost.completions / len(rollouts)
     memory = Memory(
         credit=peak.bytes(),
         training=trial.training_peak,
         free=free_bytes(trial.trainer.accelerator.device.type),
+        tokens=sum(one.cost.tokens for one in credits),
+        forwards=sum(one.cost.forwards for one in credits),
         micro_batch=(job.trial.per_device_train_batch_size, job.asked.per_device_train_batch_size),
     )
     model, comparison = trial.trainer.model, None
-    if config.mode != "uniform" and config.scorer not in PROXIES:
+    if config.mode != "uniform" and config.scorer not in ("sequential", *PROXIES):
         measured = [one for one, credit in zip(open_ones, credits, strict=True) if credit.answer_logp is not None]
         comparison = compared(trial.score, measured, replace(exact, mode="counterfactual"), trial.dtype)
     longest = max(rollouts, key=lambda one: len(one.completion_ids))
@@ -49,7 +55,7 @@ def observed(job: Job, trial: Trial) -> Facts:
         comparison=comparison,
         noise=training_noise(model, longest, config.temperature, job.trial.seed),
         statuses=trial.statuses,
-        cost=replace(trial.cost, alternatives=alternatives(trial, config)),
+        cost=replace(trial.cost, full=0.0 if config.budget else seconds, alternatives=alternatives(trial, config)),
         memory=memory,
     )
 
@@ -71,6 +77,7 @@ def setup_of(job: Job, trial: Trial) -> Setup:
         has_template=tokenizer.chat_template is not None,
         chat_signs=[*CHAT_NAME.findall(job.name), *sorted(known)[:2]],
         max_positions=getattr(config, "max_position_embeddings", None),
+        prompt_end=str(tokenizer.decode(list(trial.rollouts[0].prompt_ids)))[-SHOWN:],
         longest_prompt=max(len(rollout.prompt_ids) for rollout in trial.rollouts),
         unpackable=why_not(trial.trainer.model),
         other_engine=asked.use_vllm,
@@ -119,7 +126,7 @@ def _completion(
         answer=answer_text(aligned, answer),
         missing=None if answer else why_missing(aligned.plain, truncated, config.answer_pattern),
         inside=foreign(aligned, answer) if answer else (),
-        round_trips=round_trips(tokenizer, ids),
+        retokenised=retokenised(tokenizer, ids),
         reason=reason,
         alone=credit.reason,
         drops=[span.drop for span in credit.spans],

@@ -54,6 +54,7 @@ def _head(measured: dict[str, Any]) -> list[str]:
         f"{measured['model']} on {measured['task']}, credit {measured['mode']}: {measured['completions']} completions "
         f"of {counted(measured['prompts'], 'prompt')}, {length['median']:g} tokens in the median, {length['longest']} "
         "at most",
+        f"prompts have {measured['prompt']['longest']} tokens at most; the first ends {measured['prompt']['end']!r}",
         f"mean reward {reward}; an answer in {percent(measured['answers'])}, an advantage in "
         f"{percent(measured['with_advantage'])}, credit in {percent(measured['scored'])}",
     ]

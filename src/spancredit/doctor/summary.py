@@ -18,6 +18,7 @@ def summary(facts: Facts) -> dict[str, Any]:
         "mode": facts.setup.credit.mode,
         "completions": len(some),
         "prompts": len({one.group for one in some}),
+        "prompt": {"longest": facts.setup.longest_prompt, "end": facts.setup.prompt_end},
         "length": {"median": median(one.tokens for one in some), "longest": max(one.tokens for one in some)},
         "truncated": _share(some, [one.truncated for one in some]),
         "reward": fmean(rewards) if rewards else None,

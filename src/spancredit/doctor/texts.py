@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from os.path import commonprefix
 
 from transformers import PreTrainedTokenizerBase
 
@@ -11,6 +12,7 @@ from spancredit.text.answers import HASHES, TAG, WORDED
 from spancredit.types import Span
 
 BOX = re.compile(r"\\boxed\s*\{")
+PIECES = 3  # tokens that are shown of either
 MARKS = re.compile(r"#{4,}|\\boxed|</?answer>|\banswer\s+is\b", re.IGNORECASE)
 
 
@@ -45,11 +47,16 @@ def foreign(aligned: AlignedText, answer: Span) -> list[str]:
     return [*special, *(match.group() for match in MARKS.finditer(plain))]
 
 
-def round_trips(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> bool:
-    """Whether the text of these ids, without special tokens at their end, has the same ids again."""
+def retokenised(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str | None:
+    """Where the text of these ids, without special tokens at their end, has other ids; None if it has the same."""
     kept = list(ids[: said(tokenizer, ids)])
     text = tokenizer.decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"]) == kept
+    again = list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    if again == kept:
+        return None
+    at = len(commonprefix([kept, again]))
+    pieces = (" ".join(repr(tokenizer.decode([one])) for one in some[at : at + PIECES]) for some in (kept, again))
+    return "sampled {}, from the text {}".format(*(one or "nothing more" for one in pieces))
 
 
 def _characters(aligned: AlignedText, span: Span) -> tuple[int, int]:

@@ -12,14 +12,25 @@ MIB = 2**20
 
 def cost(setup: Setup, cost: Cost | None) -> Finding | None:
     """The share of a training step that credit takes."""
-    if cost is None or not cost.tokens:
+    if setup.credit.mode == "uniform" or cost is None or not (cost.tokens or cost.full):
         return None
     times = "" if cost.iterations == 1 else f" {cost.iterations} times"
-    text = (
-        f"Credit takes {percent(cost.share)} of a training step: measured over {cost.completions} completions, "
-        f"{cost.scored} of them scored, in {cost.credit:.2g} s beside {cost.generation:.2g} s of generation and "
-        f"{cost.training:.2g} s of loss, backward and update{times}. Larger batches generate faster; at most "
-        f"{percent(cost.largest_share)} if generation took no time."
+    beside = (
+        f"beside {cost.generation:.2g} s of generation and {cost.training:.2g} s of loss, backward and update{times}"
+    )
+    if cost.tokens:
+        text = (
+            f"Credit takes {percent(cost.share)} of a training step: measured over {cost.completions} completions, of "
+            f"which {cost.scored} were scored, in {cost.credit:.2g} s {beside}. "
+        )
+    else:
+        text = (
+            f"No completion of the timed step was scored. If all {cost.completions} were, credit would take "
+            f"{percent(cost.share)} of it: {cost.full:.2g} s {beside}. "
+        )
+    text += (
+        f"At most {percent(cost.largest_share)}, if all are scored and generation takes no time; a larger batch is "
+        "generated faster for its size."
     )
     return Finding(by_share(cost.share, **SHARE), "cost", cost.share, text, _cheaper(setup, cost))
 
@@ -39,13 +50,13 @@ def _in_words(one: Alternative) -> str:
     return f"--{flag}: {percent(one.share)}, {one.measured} of {one.of} rollouts measured{methods}."
 
 
-def memory(setup: Setup, memory: Memory | None, cost: Cost | None) -> Finding | None:
+def memory(setup: Setup, memory: Memory | None) -> Finding | None:
     """The peak of scoring beside that of training."""
-    if memory is None or memory.credit is None or memory.training is None or cost is None or not cost.forwards:
+    if memory is None or memory.credit is None or memory.training is None or not memory.forwards:
         return None
     leads = memory.credit > memory.training
     tight = leads and memory.free is not None and memory.credit > TIGHT * (memory.free + memory.credit)
-    ceiling, used = setup.credit.max_tokens_per_forward, cost.tokens / cost.forwards
+    ceiling, used = setup.credit.max_tokens_per_forward, memory.tokens / memory.forwards
     trial, training = memory.micro_batch
     scaled = "" if trial == training else f" ({counted(trial, 'completion')} in a backward; training has {training})"
     less = max(1, min(ceiling, round(used)) // 2)

@@ -12,6 +12,7 @@ from spancredit.types import REASONS
 
 UNIFORM = {"warning": 0.5}  # shares of rollouts that stay uniform, zero advantages aside
 FLOOR = {"error": 0.9, "warning": 0.5}  # shares of measured rollouts with no drop above the floor
+LEAST = 0.1  # of them, below which nothing is said
 ADVICE = {
     "no_answer": "See the finding on answers.",
     "no_span": "See the finding on reasoning.",
@@ -55,7 +56,7 @@ def noise_floor(setup: Setup, completions: Sequence[Completion]) -> Finding | No
     """Measured rollouts of which no span's drop is above the floor."""
     measured = [one for one in completions if one.drops]
     quiet = [one for one in measured if one.alone == "below_noise_floor"]
-    if setup.credit.scorer in PROXIES or not quiet:
+    if setup.credit.scorer in PROXIES or len(quiet) <= LEAST * len(measured):
         return None
     share, largest = len(quiet) / len(measured), [max(one.drops) for one in measured]
     floor, middle = setup.credit.noise_floor, median(largest)

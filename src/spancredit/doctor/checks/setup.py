@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from spancredit.doctor.facts import Completion, Setup
-from spancredit.doctor.finding import Finding, counted, percent, tail
+from spancredit.doctor.finding import Finding, counted, percent
 
 NOISE = 1e-3  # nats by which training mode may move a token's log-probability
 
@@ -20,14 +20,14 @@ def dropout(setup: Setup, noise: float) -> Finding | None:
         f"Training mode moves the log-probability of a sampled token by up to {noise:.2g} nats "
         f"({named or 'no dropout is set, so something else in the model is random'}): the loss sees a noisy policy, "
         "while sampling and credit see the policy itself.",
-        "Set it to 0 in the model's config.json, or by model_init_kwargs ({attention_dropout: 0.0}); --lora_dropout 0 "
-        "for an adapter.",
+        "Set it to 0 in the model's config.json, or by --model_init_kwargs '{\"attention_dropout\": 0.0}'; of an "
+        "adapter, --lora_dropout 0.",
     )
 
 
 def round_trip(setup: Setup, completions: Sequence[Completion]) -> Finding | None:
     """Sampled ids that their text is not tokenised to again."""
-    odd = [one for one in completions if not one.round_trips]
+    odd = [one for one in completions if one.retokenised is not None]
     if not odd:
         return None
     share = len(odd) / len(completions)
@@ -38,7 +38,7 @@ def round_trip(setup: Setup, completions: Sequence[Completion]) -> Finding | Non
         f"{counted(len(odd), 'completion')} ({percent(share)}) would be tokenised otherwise than they were sampled. "
         "That does no harm here, where the sampled ids are the truth.",
         "Do not compare with tools that read the text anew: their tokens, and log-probabilities, are others.",
-        tail(odd[0].text),
+        odd[0].retokenised,
     )
 
 

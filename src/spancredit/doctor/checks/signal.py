@@ -29,9 +29,7 @@ def rewards(setup: Setup, completions: Sequence[Completion], statuses: Mapping[s
         fared = ", ".join(f"{name} {percent(share)}" for name, share in statuses.items())
         said = f" ({fared})" if fared else ""
         text = f"The reward is {given[0]:g} for {where}{said}: nothing tells a good one from a bad one."
-        advice = (
-            "Look whether the answer is in the form that is asked for; else take easier problems, or more --prompts."
-        )
+        advice = "See whether answers have the form that is asked for; else take easier problems, or more --prompts."
     return Finding("error", "rewards", given[0] if given else None, text, advice, tail(completions[0].text))
 
 
