@@ -1,6 +1,8 @@
 """`spancredit doctor`: what would go wrong or be wasted in a training, before it is started."""
 
 import json
+import sys
+from contextlib import redirect_stdout
 from dataclasses import asdict
 from typing import Annotated
 
@@ -44,13 +46,12 @@ def doctor(
 
 
 def _train(argv: list[str], prompts: int, strict: bool, as_json: bool) -> int:
-    from spancredit.commands.doctor_job import checked
-    from spancredit.doctor.show import as_data, show
-
     if prompts < 1:
         raise ConfigError(f"--prompts is {prompts}; expected at least 1.")
-    console = Console(stderr=True)
-    with console.status("") as status:
+    with redirect_stdout(sys.stderr), Console(stderr=True).status("") as status:  # what libraries and rewards print
+        from spancredit.commands.doctor_job import checked
+        from spancredit.doctor.show import as_data, show
+
         findings, silent, measured = checked(argv, prompts, status.update)
     wrong = ("error", "warning") if strict else ("error",)
     ok = all(one.severity not in wrong for one in findings)

@@ -35,12 +35,15 @@ def observed(job: Job, trial: Trial) -> Facts:
     peak = Peak(trial.trainer.accelerator.device.type)
     started = time.perf_counter()
     credits = trial.score(open_ones, exact)
-    seconds = (time.perf_counter() - started) * trial.cost.completions / len(rollouts)
+    seconds, tokens = time.perf_counter() - started, sum(one.cost.tokens for one in credits)
+    if trial.cost.tokens:
+        seconds = tokens * trial.cost.credit / trial.cost.tokens
+    full = 0.0 if config.budget else seconds * trial.cost.completions / len(rollouts)
     memory = Memory(
         credit=peak.bytes(),
         training=trial.training_peak,
         free=free_bytes(trial.trainer.accelerator.device.type),
-        tokens=sum(one.cost.tokens for one in credits),
+        tokens=tokens,
         forwards=sum(one.cost.forwards for one in credits),
         micro_batch=(job.trial.per_device_train_batch_size, job.asked.per_device_train_batch_size),
     )
@@ -55,7 +58,11 @@ def observed(job: Job, trial: Trial) -> Facts:
         comparison=comparison,
         noise=training_noise(model, longest, config.temperature, job.trial.seed),
         statuses=trial.statuses,
-        cost=replace(trial.cost, full=0.0 if config.budget else seconds, alternatives=alternatives(trial, config)),
+        cost=replace(
+            trial.cost,
+            full=0.0 if config.budget else seconds * trial.cost.completions / len(rollouts),
+            alternatives=alternatives(trial, config),
+        ),
         memory=memory,
     )
 

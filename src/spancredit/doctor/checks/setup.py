@@ -10,9 +10,14 @@ NOISE = 1e-3  # nats by which training mode may move a token's log-probability
 
 def dropout(setup: Setup, noise: float) -> Finding | None:
     """Training mode is not the policy that sampled: dropout, or another noise."""
-    if noise < NOISE:
-        return None
     named = ", ".join(f"{name} {value:g}" for name, value in setup.dropouts.items())
+    advice = (
+        "Set it to 0 in the model's config.json, or by --model_init_kwargs '{\"attention_dropout\": 0.0}'; of an "
+        "adapter, --lora_dropout 0."
+    )
+    if noise < NOISE:
+        text = f"{named} is set. It moves nothing yet, as in an adapter that is new, and will once it has learnt."
+        return Finding("note", "dropout", noise, text, advice) if named else None
     return Finding(
         "warning",
         "dropout",
@@ -20,8 +25,7 @@ def dropout(setup: Setup, noise: float) -> Finding | None:
         f"Training mode moves the log-probability of a sampled token by up to {noise:.2g} nats "
         f"({named or 'no dropout is set, so something else in the model is random'}): the loss sees a noisy policy, "
         "while sampling and credit see the policy itself.",
-        "Set it to 0 in the model's config.json, or by --model_init_kwargs '{\"attention_dropout\": 0.0}'; of an "
-        "adapter, --lora_dropout 0.",
+        advice,
     )
 
 
