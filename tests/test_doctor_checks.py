@@ -7,8 +7,9 @@ import pytest
 
 from spancredit.config import CreditConfig
 from spancredit.doctor.examine import examine, worst_first
-from spancredit.doctor.facts import CUT_OFF, Alternative, Comparison, Completion, Cost, Facts, Memory, Setup
+from spancredit.doctor.facts import CUT_OFF, Comparison, Completion, Facts, Setup
 from spancredit.doctor.finding import by_share, counted, percent, tail
+from spancredit.doctor.spending import Alternative, Cost, Memory
 
 SETUP = Setup("a-model", "gsm8k", max_completion_length=64, ends=("<eos>",), max_positions=512, longest_prompt=40)
 GOOD = Completion(

@@ -10,6 +10,7 @@ import spancredit as sc
 from spancredit.commands.doctor_job import job_of, trial_arguments
 from spancredit.commands.train import parse_checked
 from spancredit.doctor.compare import compared, dropouts_of, spread, training_noise
+from spancredit.doctor.costs import alternatives
 from spancredit.doctor.facts import CUT_OFF
 from spancredit.doctor.failure import refused
 from spancredit.doctor.observe import observed
@@ -132,6 +133,20 @@ def test_a_trial_changes_no_weight_and_its_facts_are_those_of_its_batches(tmp_pa
     assert all(one.text.endswith(one.answer) for one in facts.completions if one.answer)
     assert facts.cost is not None
     assert facts.cost.full > 0
+    assert facts.memory is not None
+    assert facts.memory.tokens > sum(one.cost.tokens for batch in trial.batches for one in batch.credits)
+
+    assert alternatives(replace(trial, cost=replace(trial.cost, credit=1e-3)), job.trial.credit) == []
+    dear = replace(trial, cost=replace(trial.cost, credit=100 * trial.cost.rest))
+    budget, horizon = alternatives(dear, job.trial.credit)
+    assert (budget.setting, horizon.setting) == ("credit_budget=0.1", "credit_horizon=64")
+    assert budget.share <= 0.1 + 1e-9
+    assert budget.measured < budget.of == horizon.measured == trial.cost.scored
+    assert horizon.methods == ["horizon_64"]
+    (packed,) = alternatives(dear, replace(job.trial.credit, scorer="sequential"))
+    assert packed.setting == "credit_scorer=packed"
+    assert alternatives(dear, replace(job.trial.credit, influence=True)) == []
+    assert alternatives(dear, replace(job.trial.credit, horizon=3)) == []
     assert facts.setup.ends == ["<eos>"]
     assert (facts.setup.pad, facts.setup.has_template, facts.setup.chat_signs) == ("own", False, [])
 

@@ -16,7 +16,7 @@ from spancredit.bench.timing import Peak
 from spancredit.config import CreditConfig
 from spancredit.counterfactual.scorers import compute_dtype
 from spancredit.credit import assign_credit
-from spancredit.doctor.facts import Cost
+from spancredit.doctor.spending import Cost
 from spancredit.tasks.task import Task
 from spancredit.training.trl import CreditBatch, CreditGRPOConfig, CreditGRPOTrainer
 from spancredit.types import Credit, Rollout

@@ -1,7 +1,8 @@
 """What credit takes: its share of a step, what would make it less, and memory."""
 
-from spancredit.doctor.facts import Alternative, Cost, Memory, Setup
+from spancredit.doctor.facts import Setup
 from spancredit.doctor.finding import Finding, by_share, counted, percent
+from spancredit.doctor.spending import Alternative, Cost, Memory
 
 SHARE = {"warning": 0.5}  # of a step
 DEAR = 0.2  # the share from which alternatives are worth their time

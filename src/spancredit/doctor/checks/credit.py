@@ -6,8 +6,9 @@ from statistics import median
 
 from spancredit.config import CreditConfig
 from spancredit.counterfactual.measure import PROXIES
-from spancredit.doctor.facts import Comparison, Completion, Cost, Setup
+from spancredit.doctor.facts import Comparison, Completion, Setup
 from spancredit.doctor.finding import Finding, by_share, counted, percent, tail
+from spancredit.doctor.spending import Cost
 from spancredit.types import REASONS
 
 UNIFORM = {"warning": 0.5}  # shares of rollouts that stay uniform, zero advantages aside

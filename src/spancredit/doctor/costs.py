@@ -1,16 +1,46 @@
-"""What a budget or a horizon would make of the cost: the trial's last batch, scored once more under each."""
+"""What credit takes if everything is scored, and what a budget or a horizon would make of it."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from spancredit.bench.timing import Peak, free_bytes
 from spancredit.config import CreditConfig
 from spancredit.doctor.checks.cost import DEAR
-from spancredit.doctor.facts import Alternative
-from spancredit.doctor.rollouts import Trial
+from spancredit.doctor.rollouts import Job, Trial
+from spancredit.doctor.spending import Alternative, Cost, Memory
 from spancredit.errors import ConfigError
+from spancredit.types import Credit, Rollout
 
 BUDGET, HORIZON = 0.1, 64
+
+
+def all_scored(
+    job: Job, trial: Trial, rollouts: Sequence[Rollout], config: CreditConfig
+) -> tuple[list[Credit], Cost, Memory]:
+    """The credit of all rollouts of a trial, which have no advantage to be left out for, and what that took.
+
+    Seconds are at the pace of the timed step, if that scored anything.
+    """
+    device, cost = trial.trainer.accelerator.device.type, trial.cost
+    peak = Peak(device)
+    started = time.perf_counter()
+    credits = trial.score(rollouts, config)
+    seconds = time.perf_counter() - started
+    tokens = sum(one.cost.tokens for one in credits)
+    if cost.tokens:
+        seconds = tokens * cost.credit / cost.tokens
+    full = 0.0 if job.asked.credit.budget else seconds * cost.completions / len(rollouts)
+    memory = Memory(
+        credit=peak.bytes(),
+        training=trial.training_peak,
+        free=free_bytes(device),
+        tokens=tokens,
+        forwards=sum(one.cost.forwards for one in credits),
+        micro_batch=(job.trial.per_device_train_batch_size, job.asked.per_device_train_batch_size),
+    )
+    return credits, replace(cost, full=full), memory
 
 
 def alternatives(trial: Trial, config: CreditConfig) -> list[Alternative]:
