@@ -1,7 +1,9 @@
 """The doctor's checks on facts made by hand: each fires where it should, with its number, and else is silent."""
 
 import math
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -214,6 +216,12 @@ def test_a_healthy_job_has_notes_on_what_it_takes_and_nothing_else():
     findings = examine(HEALTHY)
     assert {name for name, finding in findings.items() if finding} == {"cost", "memory"}
     assert {name for name, *_ in FIRES} == set(findings)  # every check is seen to fire
+
+
+def test_every_finding_is_documented():
+    page = (Path(__file__).parents[1] / "docs" / "doctor.md").read_text()
+    documented = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    assert sorted(documented) == sorted([*examine(HEALTHY), "refused", "out_of_memory"])
 
 
 def test_the_reason_that_most_share_decides_the_example_and_the_advice():

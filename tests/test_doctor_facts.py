@@ -15,6 +15,7 @@ from spancredit.doctor.facts import CUT_OFF
 from spancredit.doctor.failure import refused
 from spancredit.doctor.observe import observed
 from spancredit.doctor.rollouts import tried
+from spancredit.doctor.setups import setup_of
 from spancredit.doctor.texts import answer_text, foreign, retokenised, why_missing
 from spancredit.errors import ConfigError, ModelError
 from spancredit.models import load_policy
@@ -135,6 +136,13 @@ def test_a_trial_changes_no_weight_and_its_facts_are_those_of_its_batches(tmp_pa
     assert facts.cost.full > 0
     assert facts.memory is not None
     assert facts.memory.tokens > sum(one.cost.tokens for batch in trial.batches for one in batch.credits)
+
+    other = setup_of(replace(job, had_pad=False, name="chat/Gem-1B-it"), trial)
+    assert (other.pad, other.chat_signs) == ("none", ["it"])  # the folder's name says nothing
+    job.tokenizer.pad_token = job.tokenizer.eos_token
+    assert setup_of(job, trial).pad == "end"
+    job.asked.top_k, job.asked.min_p = 20, 0.1
+    assert setup_of(job, trial).bent == ["top_k=20", "min_p=0.1"]
 
     assert alternatives(replace(trial, cost=replace(trial.cost, credit=1e-3)), job.trial.credit) == []
     dear = replace(trial, cost=replace(trial.cost, credit=100 * trial.cost.rest))

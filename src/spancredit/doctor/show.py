@@ -30,8 +30,9 @@ def show(console: Console, findings: Sequence[Finding], silent: Sequence[str], m
     if measured is not None:
         for line in _head(measured):
             _say(console, Text(line))
-    for one in findings:
-        _say(console, Text(""))
+    for nth, one in enumerate(findings):
+        if nth or measured is not None:
+            _say(console, Text(""))
         head, *more = _lines(console, f"{one.name}: {one.text}")
         _say(console, Text.assemble((f"{one.severity:{INDENT}}", COLOURS[one.severity]), head))
         said = [("", line) for line in more]
