@@ -119,6 +119,7 @@ FIRES = [
     ("flat", some(1, weights=(1.0, 1.0)), "note", 0.2, "boost 2, min_weight 0.5", "--credit_boost"),
     ("flat", some(3, weights=(1.0, 1.0), others=()), "error", 1.0, "100 % of the scored", "--credit_min_weight"),
     ("scorers", {"comparison": Comparison(4, 20, 0.3, 2, "float32")}, "error", 0.3, "2 of them by more", "sequential"),
+    ("scorers", {"comparison": Comparison(4, 20, 0.01, 1, "float32")}, "error", 0.01, "1 of them by more", "report"),
     ("scorers", {"comparison": Comparison(4, 20, 0.07, 0, "bfloat16")}, "warning", 0.07, "in bfloat16", "float32"),
     (
         "fallbacks",
@@ -167,12 +168,14 @@ FIRES = [
         "300 tokens in the mean, of at most 16,384",
         "--credit_max_tokens_per_forward 150",
     ),
+    ("memory", {"memory": replace(MEMORY, free=1)}, "note", 50.0, "50 MiB", "Nothing: training sets the peak"),
     ("memory", {"memory": replace(MEMORY, training=10)}, "note", 50.0, "50 MiB", "Scoring sets the peak"),
 ]
 
 SILENT = [
     ("rewards", some(1, reward=math.nan)),
     ("groups", some(4, others=(), **IDLE)),  # all of them: `rewards` says it
+    ("groups", some(1, advantage=0.0)),  # in the middle of its group, which has a signal
     ("answers", {**some(9, **NO_MARKER), **asked(credit_mode="uniform")}),
     ("judge", some(9, **{**NO_MARKER, "judged": False})),
     ("answer_span", {**some(3, inside=("####",)), **asked(credit_mode="uniform")}),

@@ -16,7 +16,7 @@ from spancredit.doctor.failure import refused
 from spancredit.doctor.observe import observed
 from spancredit.doctor.rollouts import tried
 from spancredit.doctor.setups import setup_of
-from spancredit.doctor.texts import answer_text, foreign, retokenised, why_missing
+from spancredit.doctor.texts import answer_text, cut_off, foreign, retokenised, why_missing
 from spancredit.errors import ConfigError, ModelError
 from spancredit.models import load_policy
 from spancredit.text.align import align
@@ -41,6 +41,12 @@ OWN = r"(?s)####.*"
 )
 def test_why_a_completion_has_no_answer(text, truncated, pattern, why):
     assert why_missing(text, truncated, pattern) == why
+
+
+def test_a_completion_that_ends_on_the_last_token_is_not_cut_off():
+    assert cut_off([5, 6, 7], 3, {1})
+    assert not cut_off([5, 6, 1], 3, {1})
+    assert not cut_off([5, 6], 3, {1})
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from spancredit.doctor.costs import all_scored, alternatives
 from spancredit.doctor.facts import Completion, Facts
 from spancredit.doctor.rollouts import Job, Trial
 from spancredit.doctor.setups import ends_of, limit, setup_of
-from spancredit.doctor.texts import answer_text, foreign, retokenised, why_missing
+from spancredit.doctor.texts import answer_text, cut_off, foreign, retokenised, why_missing
 from spancredit.text.align import align
 from spancredit.text.locate import locate_reasoning
 from spancredit.types import Credit, Rollout
@@ -54,7 +54,7 @@ def _completion(
 ) -> Completion:
     ids, tokenizer, config = list(rollout.completion_ids), job.tokenizer, job.trial.credit
     text = str(tokenizer.decode(ids, skip_special_tokens=True))
-    truncated = len(ids) >= limit(job) and ids[-1] not in ends
+    truncated = cut_off(ids, limit(job), ends)
     _, answer = locate_reasoning(0, rollout, tokenizer, config)
     aligned = align(tokenizer, ids)
     weights_T = credit.token_weights if len(ids) else None

@@ -1,7 +1,7 @@
 """What the text of a completion says about its answer: why there is none, and what else is inside one."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from os.path import commonprefix
 
 from transformers import PreTrainedTokenizerBase
@@ -14,6 +14,11 @@ from spancredit.types import Span
 BOX = re.compile(r"\\boxed\s*\{")
 PIECES = 3  # tokens that are shown of either
 MARKS = re.compile(r"#{4,}|\\boxed|</?answer>|\banswer\s+is\b", re.IGNORECASE)
+
+
+def cut_off(ids: Sequence[int], limit: int, ends: Collection[int]) -> bool:
+    """Whether the limit on tokens ended a completion: it is as long, and its last token is none that ends one."""
+    return len(ids) >= limit and ids[-1] not in ends
 
 
 def why_missing(plain: str, truncated: bool, pattern: str | None) -> str:
