@@ -49,6 +49,11 @@ class Setup:
     unpackable: str | None = None
     other_engine: bool = False
 
+    @property
+    def may_be_longer(self) -> bool:
+        """Whether the model has positions for completions beyond the limit."""
+        return self.max_positions is None or self.longest_prompt + self.max_completion_length < self.max_positions
+
 
 @dataclass(frozen=True)
 class Completion:

@@ -35,6 +35,8 @@ def answers(setup: Setup, completions: Sequence[Completion]) -> Finding | None:
 def _advice(setup: Setup, commonest: str) -> str:
     if setup.task == "code":
         return "A program has no answer to measure: train with --credit_mode uniform, which is what happens anyway."
+    if commonest == CUT_OFF and not setup.may_be_longer:
+        return "Ask for shorter solutions, or shorten the prompts: the model has no positions for longer ones."
     if commonest == CUT_OFF:
         return f"Raise --max_completion_length ({setup.max_completion_length}), or see that completions end."
     return (

@@ -21,8 +21,8 @@ def cost(setup: Setup, cost: Cost | None) -> Finding | None:
     )
     if cost.tokens:
         text = (
-            f"Credit takes {percent(cost.share)} of a training step: measured over {cost.completions} completions, of "
-            f"which {cost.scored} were scored, in {cost.credit:.2g} s {beside}. "
+            f"Credit takes {percent(cost.share)} of a training step: measured over {cost.completions} completions, "
+            f"{cost.scored} of them scored, in {cost.credit:.2g} s {beside}. "
         )
     else:
         text = (

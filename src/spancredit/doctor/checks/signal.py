@@ -63,11 +63,12 @@ def truncated(setup: Setup, completions: Sequence[Completion]) -> Finding | None
         return None
     share, longest = len(cut) / len(completions), setup.max_completion_length
     ended = sorted(one.tokens for one in completions if not one.truncated)
-    if ended:
-        others = f"the others end after {ended[len(ended) // 2]} in the median"
+    others = f"the others end after {ended[len(ended) // 2]} in the median" if ended else "none ends by itself"
+    if not setup.may_be_longer:
+        advice = "Ask for shorter solutions, or shorten the prompts: the model has no positions for longer ones."
+    elif ended:
         advice = f"Raise --max_completion_length ({longest}), or ask for shorter solutions."
     else:
-        others = "none ends by itself"
         advice = (
             f"Raise --max_completion_length ({longest}). If still none ends, the policy never says "
             f"{' or '.join(setup.ends) or 'an end token'}, as a base model may that was shown no example (--few_shot)."
