@@ -30,7 +30,7 @@ app.add_typer(bench, name="bench")
 app.command("eval")(evaluate)
 app.command()(compare)
 app.command()(explain)
-app.command()(doctor)
+app.command(context_settings={"ignore_unknown_options": True})(doctor)  # those of train are for it to read
 PASS_THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 

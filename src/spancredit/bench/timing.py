@@ -49,22 +49,36 @@ def peak_bytes(contestant: Contestant, device: str) -> int | None:
     On CUDA what PyTorch has allocated. On Linux the high-water mark of the process's resident set, reset beforehand,
     after memory that earlier runs have freed is given back.
     """
-    gc.collect()
-    if device == "cuda":
-        _wait(device)
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        contestant()
-        _wait(device)
-        return int(torch.cuda.max_memory_allocated() - before)
-    try:
-        ctypes.CDLL(None).malloc_trim(0)
-        RESET.write_text(HIGH_WATER)
-        resident = _status("VmRSS")
-        contestant()
-        return max(0, _status("VmHWM") - resident)
-    except (OSError, AttributeError, KeyError):
-        return None
+    peak = Peak(device)
+    contestant()
+    return peak.bytes()
+
+
+class Peak:
+    """The same for whatever happens from here until `bytes` is called."""
+
+    def __init__(self, device: str):
+        gc.collect()
+        self._device = device
+        self._before: int | None
+        if device == "cuda":
+            _wait(device)
+            torch.cuda.reset_peak_memory_stats()
+            self._before = torch.cuda.memory_allocated()
+            return
+        try:
+            ctypes.CDLL(None).malloc_trim(0)
+            RESET.write_text(HIGH_WATER)
+            self._before = _status("VmRSS")
+        except (OSError, AttributeError, KeyError):
+            self._before = None
+
+    def bytes(self) -> int | None:
+        if self._before is None:
+            return None
+        _wait(self._device)
+        peak = torch.cuda.max_memory_allocated() if self._device == "cuda" else _status("VmHWM")
+        return max(0, peak - self._before)
 
 
 def free_bytes(device: str) -> int | None:

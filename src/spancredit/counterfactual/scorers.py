@@ -119,7 +119,7 @@ def _check(model: Any, job: Sequence[Row], scores: Scores, scorer: str, temperat
     chosen = sorted({0, min(1, len(job) - 1), len(job) // 2, len(job) - 1})
     with computing_dtype(model) as dtypes:
         definition = sequential(model, [job[i] for i in chosen], temperature, 0)
-    loosest = max(TOLERANCE[dtype] for dtype in (_compute_dtype(model), *dtypes))
+    loosest = max(TOLERANCE[dtype] for dtype in (compute_dtype(model), *dtypes))
     pairs = [
         pair for i, (exact, _) in zip(chosen, definition, strict=True) for pair in zip(scores[i][0], exact, strict=True)
     ]
@@ -133,7 +133,7 @@ def _check(model: Any, job: Sequence[Row], scores: Scores, scorer: str, temperat
     return all(math.isfinite(expected) for _, expected in pairs)
 
 
-def _compute_dtype(model: Any) -> torch.dtype:
+def compute_dtype(model: Any) -> torch.dtype:
     """The dtype of the matrix products: autocast's where it is on, else the weights'; TF32 rounds like float16."""
     parameter = next(model.parameters())
     device = parameter.device.type

@@ -1,0 +1,53 @@
+"""What was asked for, and what model and tokenizer bring along."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from spancredit.counterfactual.packable import why_not
+from spancredit.doctor.compare import dropouts_of
+from spancredit.doctor.facts import Setup
+from spancredit.doctor.rollouts import Job, Trial
+
+SHOWN = 40  # characters of a prompt
+NEUTRAL = {"top_p": (1.0, None), "top_k": (0, -1, None), "min_p": (0.0, None), "repetition_penalty": (1.0, None)}
+CHAT_NAME = re.compile(r"instruct|chat|(?<![a-z])it(?![a-z])", re.IGNORECASE)
+TURN = re.compile(r"<\|?(?:im_start|start_of_turn|turn|start_header_id|user|assistant|end_of_turn)\|?>|\[INST\]")
+
+
+def setup_of(job: Job, trial: Trial) -> Setup:
+    tokenizer, asked, config = job.tokenizer, job.asked, trial.trainer.model.config.get_text_config()
+    pad, end = tokenizer.pad_token_id, tokenizer.eos_token_id
+    known = [name for name in tokenizer.get_vocab() if TURN.fullmatch(name)]
+    return Setup(
+        model=job.name,
+        task=job.task_name,
+        credit=job.trial.credit,
+        outcome=job.outcome,
+        max_completion_length=limit(job),
+        dynamic_sampling_rounds=asked.dynamic_sampling_rounds,
+        bent=[f"{name}={getattr(asked, name)}" for name, none in NEUTRAL.items() if getattr(asked, name) not in none],
+        dropouts=dropouts_of(trial.trainer.model),
+        pad="none" if not job.had_pad else "end" if pad == end else "own",
+        ends=[str(tokenizer.convert_ids_to_tokens(one)) for one in sorted(ends_of(trial.trainer.model, tokenizer))],
+        has_template=tokenizer.chat_template is not None,
+        chat_signs=[*CHAT_NAME.findall(Path(job.name).name), *sorted(known)[:2]],
+        max_positions=getattr(config, "max_position_embeddings", None),
+        prompt_end=str(tokenizer.decode(list(trial.rollouts[0].prompt_ids)))[-SHOWN:],
+        longest_prompt=max(len(rollout.prompt_ids) for rollout in trial.rollouts),
+        unpackable=why_not(trial.trainer.model),
+        other_engine=asked.use_vllm,
+    )
+
+
+def limit(job: Job) -> int:
+    return int(job.asked.max_completion_length or 512)
+
+
+def ends_of(model: Any, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """Ids at which TRL has a completion end."""
+    preset = model.generation_config.eos_token_id
+    ends = {tokenizer.eos_token_id, *(preset if isinstance(preset, list) else [preset])}
+    return {one for one in ends if one is not None}
