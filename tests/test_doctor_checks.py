@@ -105,7 +105,7 @@ FIRES = [
     ("answers", some(1, **NO_MARKER), "warning", 0.2, "(no marker: 1)", "--credit_answer_pattern"),
     ("answers", some(9, **CUT), "warning", 9 / 13, "(cut off before it: 9)", "Raise --max_completion_length (64)"),
     ("answers", some(9, others=(), **NO_MARKER), "error", 1.0, "100 % of completions (9 of 9)", "####"),
-    ("answers", {**some(9, **NO_MARKER), **asked(task="code")}, "warning", 9 / 13, "no answer", "credit_mode uniform"),
+    ("answers", {**some(9, **NO_MARKER), **asked(task="code")}, "warning", 9 / 13, "no answer", "--outcome execution"),
     ("judge", some(1, of=BAD, answer=None, missing="no marker"), "warning", 0.2, "In 1 completion", "answer_pattern"),
     ("answer_span", some(1, inside=("<eos>",)), "warning", 0.2, "'<eos>'", "--credit_answer_pattern"),
     ("answer_span", some(3, inside=("####",)), "error", 3 / 7, "43 % of answers", "value alone"),
@@ -124,6 +124,16 @@ FIRES = [
     ("uniform", asked(credit_mode="uniform"), "note", 1.0, "credit_mode is uniform", "counterfactual"),
     ("noise_floor", some(1, **UNDER), "note", 0.2, "largest drop is 3 nats", "Try another --credit_intervention"),
     ("noise_floor", some(6, **UNDER), "warning", 0.6, "largest drop is 0.01 nats", "spancredit explain"),
+    ("noise_floor", {**some(6, **UNDER), **asked(outcome="execution")}, "note", 0.6, "no statement", "exchange"),
+    ("noise_floor", {**some(6, **UNDER), **asked(outcome="exchange")}, "note", 0.6, "no statement", "Nothing"),
+    (
+        "cost",
+        {"cost": replace(COST, tokens=0, full=0.0, runs=70, credit=5.0)},
+        "warning",
+        0.5,
+        "Credit takes 50 % of a training step",
+        "70 programs were run for it",
+    ),
     (
         "noise_floor",
         {**some(6, others=(), **UNDER), **asked(credit_noise_floor=40.0)},
@@ -197,6 +207,7 @@ SILENT = [
     ("answer_span", {**some(3, inside=("####",)), **asked(credit_mode="uniform")}),
     ("uniform", some(9, **IDLE)),  # no weight of theirs can matter
     ("noise_floor", {**some(9, **UNDER), **asked(credit_scorer="surprisal")}),
+    ("answers", {**some(9, **NO_MARKER), **asked(task="code", outcome="exchange")}),
     ("noise_floor", some(1, others=FAIR * 4, **UNDER)),
     ("flat", some(9, weights=(1.0, 1.0), **{**UNDER, "drops": (0.01,)})),
     ("scorers", {"comparison": None}),

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from spancredit import cli
 from spancredit.errors import ConfigError
-from spancredit.models import BUNDLED_FOLDER
+from spancredit.models import BUNDLED_FOLDERS
 
 SMALL = ["--prompts", "2", "--num_generations", "4", "--difficulty", "easy"]
 
@@ -79,7 +79,7 @@ def test_a_noise_floor_above_every_drop_is_found():
 @pytest.mark.slow
 def test_a_file_of_settings_with_dropout_and_a_pattern_that_takes_too_much(tmp_path):
     model = tmp_path / "model"
-    shutil.copytree(BUNDLED_FOLDER, model)
+    shutil.copytree(BUNDLED_FOLDERS["bundled"], model)
     config = json.loads((model / "config.json").read_text())
     (model / "config.json").write_text(json.dumps({**config, "attention_dropout": 0.2}))
     settings = tmp_path / "mine.yaml"
@@ -149,3 +149,12 @@ def test_what_it_says_without_a_terminal():
 def test_no_prompt_at_all_is_refused_as_other_commands_do():
     with pytest.raises(ConfigError, match="--prompts is 0; expected at least 1"):
         doctor("--prompts", "0")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("outcome", ["execution", "exchange", "probe"])
+def test_code_is_examined_by_what_its_credit_is_measured_on(outcome):
+    status, found, _ = findings("--task", "code", "--outcome", outcome, "--prompts", "2")
+    assert status == 0
+    assert not {"answers", "judge", "answer_span", "reasoning"} & set(found), "no answer is missed"
+    assert "cost" in found
