@@ -86,12 +86,15 @@ class Cost:
         tokens: Tokens that went through the model, padding included.
         forwards: Forward calls; one that several rollouts share counts at the first of them.
         fallbacks: Sequences that the chosen scorer could not take and a slower, equal one did.
+        halved: Times that scoring ran out of memory and began again with half the tokens in a forward, counted at the
+            first rollout.
         runs: Programs that were run; one that several rollouts share counts at the first of them.
     """
 
     tokens: int = 0
     forwards: int = 0
     fallbacks: int = 0
+    halved: int = 0
     runs: int = 0
 
     def __add__(self, other: "Cost") -> "Cost":

@@ -49,6 +49,11 @@ class Lockstep:
 CURRENT: ContextVar[Lockstep | None] = ContextVar("lockstep", default=None)
 
 
+def in_company() -> bool:
+    """Whether forwards are made in step, so that one rank alone cannot begin again."""
+    return CURRENT.get() is not None
+
+
 def keep_step(kind: Kind) -> None:
     """To be called right before a forward, with no hook set: waits where a forward needs company, else does nothing."""
     current = CURRENT.get()

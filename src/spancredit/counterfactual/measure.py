@@ -7,6 +7,7 @@ from typing import Any, Protocol, get_args
 
 import torch
 
+from spancredit.counterfactual.ceiling import within_memory
 from spancredit.counterfactual.interventions import Intervention, Range, Row, intervene
 from spancredit.counterfactual.proxies import ProxyName, score_proxy
 from spancredit.counterfactual.scorers import Scores, score_rows
@@ -68,10 +69,19 @@ def measure(
     temperature, most = settings.temperature, settings.max_tokens_per_forward
     if settings.scorer in PROXIES:
         rows = [scoring_spans(target) for target in targets]
-        found = score_proxy(model, settings.scorer, rows, replacement, temperature, most)
-        return [Measured(logps[-1], logps[:-1], cost) for logps, cost in found]
-    jobs = [rows_of(target, settings, replacement, horizon) for target in targets]
-    return [measured(scores) for scores in score_rows(model, jobs, settings.scorer, temperature, most)]
+        found, halved = within_memory(
+            lambda most: score_proxy(model, settings.scorer, rows, replacement, temperature, most), model, most
+        )
+        results = [Measured(logps[-1], logps[:-1], cost) for logps, cost in found]
+    else:
+        jobs = [rows_of(target, settings, replacement, horizon) for target in targets]
+        scores, halved = within_memory(
+            lambda most: score_rows(model, jobs, settings.scorer, temperature, most), model, most
+        )
+        results = [measured(one) for one in scores]
+    if halved:
+        results[0] = replace(results[0], cost=results[0].cost + Cost(halved=halved))
+    return results
 
 
 def rows_of(target: Target, settings: Settings, replacement: Sequence[int], horizon: int | None) -> list[Row]:

@@ -45,6 +45,11 @@ METRICS = (
     Metric("credit/tokens_forwarded", "tokens", "that scoring sent through the model, padding included"),
     Metric("credit/forwards", "count", "forward calls of scoring"),
     Metric("credit/fallbacks", "count", "sequences that `packed` could not take and `batched` did"),
+    Metric(
+        "credit/halved",
+        "count",
+        "times that scoring ran out of memory and went on with half the tokens",
+    ),
     Metric("credit/runs", "count", "programs that were run, where credit is measured by execution"),
     Metric(
         "credit/method/METHOD",

@@ -8,6 +8,7 @@ from spancredit.types import REASONS, Credit, Span
 
 Tally = dict[str, tuple[float, float]]  # metric -> (sum, count); a count of 0 marks a total instead of a mean
 SHARE = "weight_share/"
+RARE = ("runs", "halved")  # of a cost: logged where they are not 0
 
 
 def tally(credits: Sequence[Credit]) -> Tally:
@@ -21,8 +22,9 @@ def tally(credits: Sequence[Credit]) -> Tally:
     sums["tokens_forwarded"] = (sum(credit.cost.tokens for credit in credits), 0)
     sums["forwards"] = (sum(credit.cost.forwards for credit in credits), 0)
     sums["fallbacks"] = (sum(credit.cost.fallbacks for credit in credits), 0)
-    if runs := sum(credit.cost.runs for credit in credits):
-        sums["runs"] = (runs, 0)
+    for name in RARE:
+        if count := sum(getattr(credit.cost, name) for credit in credits):
+            sums[name] = (count, 0)
     for credit in credits:
         if credit.method is not None:
             _add(sums, f"method/{credit.method}", 1, 0)
