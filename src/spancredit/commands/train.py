@@ -23,8 +23,9 @@ from spancredit.errors import ConfigError
 from spancredit.evaluation.accuracy import Exam
 from spancredit.models import load_policy
 from spancredit.ranks import agreed, is_main, once, part, talking
+from spancredit.report.checkpoints import last_readable, step_of
 from spancredit.report.records import write
-from spancredit.report.runfolder import RunFolder, latest, step_of, unused
+from spancredit.report.runfolder import RunFolder, latest, unused
 from spancredit.tasks.task import HELD_OUT, load_task
 from spancredit.training.sampling import prompts_per_batch
 from spancredit.training.trl import CreditGRPOConfig, CreditGRPOTrainer
@@ -157,7 +158,7 @@ def _run(
 ) -> tuple[RunFolder, Path | None]:
     """The run folder, and the checkpoint to continue from."""
     if resumed is not None:
-        return resumed, resumed.last_checkpoint()
+        return resumed, last_readable(resumed.path)
     path = request.output_dir or unused(RUNS / f"{task}-{arguments.credit.mode}-seed{arguments.seed}")
     launch = arguments.world_size, weights_held(arguments)
     created = RunFolder.create(path, request.flags, request.config, arguments.seed, *launch)

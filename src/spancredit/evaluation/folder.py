@@ -17,8 +17,8 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from spancredit.errors import RunFolderError
-from spancredit.report.records import append_lines, keep_until, read_lines, write
-from spancredit.report.runfolder import PACKAGES, is_json
+from spancredit.report.records import append_lines, is_json, keep_until, read_lines, write
+from spancredit.report.runfolder import PACKAGES
 from spancredit.tasks.chat import render
 from spancredit.tasks.task import Problem, Question
 

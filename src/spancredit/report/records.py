@@ -76,6 +76,15 @@ def write(path: Path, text: str) -> None:
     part.replace(path)
 
 
+def is_json(path: Path) -> bool:
+    """Whether all of a file is one JSON value."""
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    return True
+
+
 def read_lines(path: Path, order: str = "step") -> Iterator[dict[str, Any]]:
     """Rows of a JSON-lines file. A last line that was cut off by a crash is left out.
 

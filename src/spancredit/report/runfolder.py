@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from spancredit.errors import RunFolderError
-from spancredit.report.records import keep_until, read_lines, write
+from spancredit.report.records import is_json, keep_until, read_lines, write
 
 PACKAGES = ("spancredit", "torch", "transformers", "trl", "accelerate", "datasets")
 
@@ -131,11 +131,6 @@ class RunFolder:
                 "launcher, since checkpoints are written its way."
             )
 
-    def last_checkpoint(self) -> Path | None:
-        """The newest complete checkpoint; the trainer's state is the last file that one writes, on any process."""
-        complete = [p.parent for p in self.path.glob("checkpoint-*/trainer_state.json") if is_json(p)]
-        return max(complete, key=step_of, default=None)
-
     def trained_to_the_end(self, checkpoint: Path) -> bool:
         """Whether only what comes after training is missing."""
         state = json.loads((checkpoint / "trainer_state.json").read_text())
@@ -147,18 +142,6 @@ class RunFolder:
 
     def rows(self, lines: Path) -> list[dict[str, Any]]:
         return list(read_lines(lines)) if lines.exists() else []
-
-
-def step_of(checkpoint: Path) -> int:
-    return int(checkpoint.name.rpartition("-")[2])
-
-
-def is_json(path: Path) -> bool:
-    try:
-        json.loads(path.read_text())
-    except json.JSONDecodeError:
-        return False
-    return True
 
 
 def unused(path: Path) -> Path:

@@ -21,6 +21,7 @@ from transformers import ProcessorMixin
 from trl import GRPOConfig, GRPOTrainer
 
 from spancredit.errors import TrainerError
+from spancredit.training.finite import FiniteWeights
 from spancredit.training.rewards import check_finite, checked
 from spancredit.training.rows import SCALAR, Row, join_rows, loss_tokens, split_rows
 
@@ -85,7 +86,8 @@ class DynamicSamplingTrainer(GRPOTrainer):
 
     Raises:
         TrainerError: at start, if `args` is no `DynamicSamplingConfig`, the dataset has no length or no whole batch, or
-            prompts have images; later, if a reward function fails or gives what is no finite number.
+            prompts have images; later, if a reward function fails or gives what is no finite number, or weights are
+            not finite.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class DynamicSamplingTrainer(GRPOTrainer):
         if args is not None and not isinstance(args, DynamicSamplingConfig):
             raise TrainerError(f"args is a {type(args).__name__}; expected a DynamicSamplingConfig.")
         super().__init__(model, reward_funcs, args or DynamicSamplingConfig(), *rest, **named)
+        self.add_callback(FiniteWeights())
         self.reward_funcs: list[Any] = list(map(checked, self.reward_funcs, self.reward_func_names))
         self._prompts: Any = None  # the dataset as the loader gives it, once prompts were drawn from it
         self._batch = (-1, 0)  # optimizer step, and which of its generation batches
