@@ -3,8 +3,8 @@
     python benchmarks/soak.py --steps 2000 --json benchmarks/soak.json
     python benchmarks/soak.py --steps 300 --task code --json benchmarks/soak-code.json
 
-Everything that `spancredit train` does is on: credit, records, held-out accuracy, checkpoints. What is said is the growth
-over a thousand steps, from the second quarter, when caches and allocators have settled, to the last.
+Everything that `spancredit train` does is on: credit, records, held-out accuracy, checkpoints. It says what grows
+in a thousand steps, from the second quarter, when caches and allocators have settled, to the last.
 """
 
 import argparse
