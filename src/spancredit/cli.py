@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Annotated, NoReturn
 
 import typer
@@ -145,6 +146,9 @@ def main() -> None:
         if error.name != "trl":
             raise
         _fail("this command trains with TRL, which is not installed; expected an environment with trl, and no verl.", 2)
+    except UnpicklingError as error:  # of torch, which reads tensors and numbers and nothing else
+        first = str(error).partition(".")[0]
+        _fail(f"a checkpoint holds more than tensors and numbers ({first}), which could run code; none of it ran.", 2)
     except Exception as error:
         said = disk_full(error)
         if said is None:
