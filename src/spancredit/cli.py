@@ -20,6 +20,7 @@ from spancredit.commands.evaluate import evaluate
 from spancredit.commands.explain import explain
 from spancredit.errors import SpanCreditError
 from spancredit.ranks import is_main
+from spancredit.report.visible import visible
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -97,7 +98,9 @@ def study(
         typer.echo(json.dumps(plain(folder, outcome.failed), indent=2))
     else:
         show(folder, outcome.failed, console)
-        console.print(f"{folder.path}; spancredit report makes a page of it", soft_wrap=True, highlight=False)
+        console.print(
+            f"{folder.path}; spancredit report makes a page of it", soft_wrap=True, highlight=False, markup=False
+        )
     raise typer.Exit(1 if outcome.failed else 0)
 
 
@@ -164,5 +167,5 @@ def _fail(sentence: str, status: int) -> NoReturn:
     """Say it on the main process; elsewhere only if that does not end, and its launcher this one, in the meantime."""
     if not is_main():
         time.sleep(PATIENCE)
-    Console(stderr=True).print(Text(f"spancredit: {sentence}", style="bold red"), soft_wrap=True)
+    Console(stderr=True).print(Text(f"spancredit: {visible(sentence)}", style="bold red"), soft_wrap=True)
     sys.exit(status)
