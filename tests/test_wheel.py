@@ -75,7 +75,7 @@ def test_its_metadata_is_the_projects(wheel):
         metadata = message_from_string(file.read(f"spancredit-{__version__}.dist-info/METADATA").decode())
     assert (metadata["Name"], metadata["Version"]) == ("spancredit", __version__)
     assert metadata["License-Expression"] == "Apache-2.0"
-    assert metadata["Requires-Python"] == "<3.14,>=3.10"
+    assert metadata["Requires-Python"] == "<3.14,>=3.11"
     assert metadata["Description-Content-Type"] == "text/markdown"
     assert any(line.startswith("torch>=") for line in metadata.get_all("Requires-Dist"))
 
