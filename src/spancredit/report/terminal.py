@@ -16,8 +16,9 @@ from spancredit.report.records import measure_of
 from spancredit.report.visible import visible
 from spancredit.types import REASONS
 
-# Blue (less than its share) over grey to orange (more): told apart with any colour vision, and in grey by lightness.
-LESS, EVEN, MORE = (38, 84, 140), (72, 72, 72), (214, 118, 22)
+# Blue (less than its share) over grey to orange (more): told apart with any colour vision, and in grey by lightness;
+# white is legible on all of them.
+LESS, EVEN, MORE = (0, 50, 120), (84, 84, 84), (188, 90, 0)
 
 
 def colour(weight: float) -> tuple[int, int, int]:
@@ -28,12 +29,16 @@ def colour(weight: float) -> tuple[int, int, int]:
     return red, green, blue
 
 
+def _shade(weight: float) -> Style:
+    """White by its number: what a terminal calls white is often a grey."""
+    return Style(color="#ffffff", bgcolor="#{:02x}{:02x}{:02x}".format(*colour(weight)))
+
+
 def coloured(record: dict[str, Any]) -> Text:
     """The completion, each token on the colour of its weight."""
     text = Text()
     for piece, weight in zip(record["tokens"], record["token_weights"], strict=True):
-        red, green, blue = colour(weight)
-        text.append(visible(piece), Style(color="white", bgcolor=f"rgb({red},{green},{blue})"))
+        text.append(visible(piece), _shade(weight))
     return text
 
 
@@ -79,8 +84,7 @@ def explanation(record: dict[str, Any]) -> RenderableType:
 def legend() -> Text:
     text = Text("weight ")
     for weight in (1 / 3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0):
-        red, green, blue = colour(weight)
-        text.append(f" {weight:.2f} ", Style(color="white", bgcolor=f"rgb({red},{green},{blue})"))
+        text.append(f" {weight:.2f} ", _shade(weight))
     return text
 
 
