@@ -18,6 +18,7 @@ from spancredit.commands.compare import compare
 from spancredit.commands.doctor import doctor
 from spancredit.commands.evaluate import evaluate
 from spancredit.commands.explain import explain
+from spancredit.commands.train_completion import TrainCommand
 from spancredit.errors import SpanCreditError
 from spancredit.ranks import is_main
 from spancredit.report.visible import visible
@@ -42,7 +43,7 @@ def _version(version: Annotated[bool, typer.Option("--version", help="Print the 
         raise typer.Exit
 
 
-@app.command(context_settings=PASS_THROUGH)
+@app.command(cls=TrainCommand, context_settings=PASS_THROUGH)
 def train(context: typer.Context) -> None:
     """Train a policy with counterfactual credit; without arguments, the bundled policy on the embedded task.
 
