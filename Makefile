@@ -4,7 +4,9 @@ VENV := .venv
 VERL := .venv-verl
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-verl unit lint docs clean
+LOCKED := install --quiet --require-hashes --no-deps --requirement
+
+.PHONY: demo test test-verl unit lint docs lock audit clean
 
 demo: $(VENV)/.installed
 	$(BIN)/spancredit train
@@ -34,15 +36,19 @@ lint: $(VENV)/.installed-dev
 docs: $(VENV)/.installed-dev
 	$(BIN)/python docs/site/build.py
 
-# torch first and by its exact version: an unpinned one can bring gigabytes that a CPU never uses.
-$(VENV)/.installed: pyproject.toml constraints.txt
+# What is needed and what builds us, by hash. torch has other files, and other hashes, for each CPU and GPU, so it comes
+# by its exact version alone: an unpinned one can bring gigabytes that a CPU never uses.
+$(VENV)/.installed: pyproject.toml requirements.lock
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet $$(grep ^torch== constraints.txt)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	$(BIN)/pip $(LOCKED) requirements.lock
+	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/pip check
 	touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[dev,docs,peft,math,code]"
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock
+	$(BIN)/pip $(LOCKED) requirements-dev.lock
+	$(BIN)/pip check
 	touch $@
 
 $(VERL)/.installed: pyproject.toml constraints-verl.txt
@@ -51,6 +57,20 @@ $(VERL)/.installed: pyproject.toml constraints-verl.txt
 	$(VERL)/bin/pip install --quiet --constraint constraints-verl.txt --editable ".[verl]" hypothesis pytest
 	$(VERL)/bin/pip uninstall --quiet --yes trl
 	touch $@
+
+# The locks from constraints.txt, which is what one edits. Needs uv, and a package index.
+COMPILE := uv pip compile pyproject.toml - --universal --constraint constraints.txt --generate-hashes \
+	--no-header --no-annotate --no-emit-index-url --no-emit-package torch --quiet
+lock:
+	printf "hatchling\neditables\n" | $(COMPILE) --python-version 3.11 --output-file requirements.lock
+	printf "hatchling\neditables\n" | $(COMPILE) --python-version 3.11.5 \
+		--extra dev --extra docs --extra peft --extra math --extra code --output-file requirements-dev.lock
+
+# Known vulnerabilities of what is pinned. Needs pip-audit and a service that knows of them; without one it fails: --strict,
+# since it would skip every package, and say that there are none.
+audit:
+	pip-audit --strict --disable-pip --require-hashes --requirement requirements-dev.lock
+	grep ^torch== constraints.txt | pip-audit --strict --disable-pip --no-deps --requirement /dev/stdin
 
 clean:
 	rm -rf $(VENV) $(VERL) build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from pages_for_tests import CHROMIUM
 
 from spancredit.models import load_policy
 
@@ -12,3 +13,12 @@ torch.set_num_threads(1)
 def policy():
     """The bundled policy and its tokenizer."""
     return load_policy("bundled")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as started:
+        opened = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield opened
+        opened.close()

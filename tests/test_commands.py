@@ -60,6 +60,7 @@ def test_train_leaves_a_complete_run_folder(finished):
     AutoModelForCausalLM.from_pretrained(path / "model")
     assert "held-out accuracy before" in shown
     assert "credit of calculation spans" in shown
+    assert "\x1b" not in shown, "it went into a pipe"
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ METHODS = {  # of TRL's trainer, which ours override or call, with their paramet
     "_generate_single_turn": ["prompt_ids", "images", "multimodal_fields", "num_generations", "has_tool_images"],
     "_calculate_rewards": ["inputs", "prompts", "completions", "completion_ids_list"],
     "_remove_unused_columns": ["dataset", "description"],
+    "create_model_card": ["model_name", "dataset_name", "tags"],
     "_load_from_checkpoint": ["resume_from_checkpoint", "model"],
     "_save_rng_state": ["output_dir"],
     "_save": ["output_dir", "state_dict"],

@@ -1,62 +1,17 @@
 """The HTML page in a browser: it filters, it says what a span earned, and nothing that a model wrote runs."""
 
 import json
-import shutil
 
 import pytest
+from pages_for_tests import browser_only, opened, record
 
 import spancredit as sc
 from spancredit.commands.report import report
 from spancredit.errors import RunFolderError
 from spancredit.report.html import MOST_ROLLOUTS, Section, page, spaced
+from spancredit.report.visible import visible
 
-CHROMIUM = shutil.which("chromium")
-browser_only = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on the path")
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> \ud800 \u2028"
-
-
-def span(start, kind, text, drop, importance, weight):
-    measured = {"drop": drop, "importance": importance, "weight": weight}
-    return {"start": start, "end": start + 1, "kind": kind, "text": text, **measured}
-
-
-def record(step=1, reward=1.0, text=("Let me think.", " 2 + 3 = 5", "\n####", " 5"), **changes):
-    made = {
-        "schema": 1,
-        "step": step,
-        "prompt": "How many?",
-        "tokens": list(text),
-        "token_weights": [0.5, 2.5, 1.0, 1.5],
-        "reward": reward,
-        "advantage": 0.7 if reward else -0.7,
-        "reason": None,
-        "method": "exact",
-        "answer": {"start": 3, "end": 4, "kind": "answer", "text": text[3]},
-        "answer_logp": -0.1,
-        "spans": [span(0, "text", text[0], -0.01, 0.0, 0.5), span(1, "calculation", text[1], 3.25, 1.0, 2.5)],
-        "cost": {"tokens": 10, "forwards": 1, "fallbacks": 0},
-    }
-    return {**made, **changes}
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield opened
-        opened.close()
-
-
-def opened(browser, tmp_path, html):
-    """The page and what it complained about; it has no network."""
-    (tmp_path / "page.html").write_text(html, encoding="utf-8")
-    context = browser.new_context(offline=True)
-    tab, said = context.new_page(), []
-    tab.on("console", lambda message: said.append(message.text))
-    tab.on("pageerror", lambda error: said.append(str(error)))
-    tab.goto((tmp_path / "page.html").as_uri())
-    return tab, said
 
 
 @pytest.mark.slow
@@ -107,7 +62,7 @@ def test_what_a_model_wrote_is_text(browser, tmp_path):
     html = page(HOSTILE[:20], "<b>facts</b>", [], {"<i>arm</i>": [record(text=tokens, prompt=HOSTILE)]})
     tab, said = opened(browser, tmp_path, html)
     assert "owned" not in tab.title()
-    assert HOSTILE.replace("\ud800", "\ufffd").split()[0] in tab.locator(".completion").inner_text()
+    assert visible(HOSTILE) in tab.locator(".completion").inner_text()
     assert tab.locator("img, b, i").count() == 0
     assert said == []
     tab.evaluate(

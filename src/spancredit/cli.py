@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Annotated, NoReturn
 
 import typer
@@ -18,8 +19,10 @@ from spancredit.commands.compare import compare
 from spancredit.commands.doctor import doctor
 from spancredit.commands.evaluate import evaluate
 from spancredit.commands.explain import explain
+from spancredit.commands.train_completion import TrainCommand
 from spancredit.errors import ConfigError, SpanCreditError
 from spancredit.ranks import is_main
+from spancredit.report.visible import visible
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -49,7 +52,7 @@ def _first(
         )
 
 
-@app.command(context_settings=PASS_THROUGH)
+@app.command(cls=TrainCommand, context_settings=PASS_THROUGH)
 def train(context: typer.Context) -> None:
     """Train a policy with counterfactual credit; without arguments, the bundled policy on the embedded task.
 
@@ -105,7 +108,9 @@ def study(
         typer.echo(json.dumps(plain(folder, outcome.failed), indent=2))
     else:
         show(folder, outcome.failed, console)
-        console.print(f"{folder.path}; spancredit report makes a page of it", soft_wrap=True, highlight=False)
+        console.print(
+            f"{folder.path}; spancredit report makes a page of it", soft_wrap=True, highlight=False, markup=False
+        )
     raise typer.Exit(1 if outcome.failed else 0)
 
 
@@ -154,6 +159,9 @@ def main() -> None:
         if error.name != "trl":
             raise
         _fail("this command trains with TRL, which is not installed; expected an environment with trl, and no verl.", 2)
+    except UnpicklingError as error:  # of torch, which reads tensors and numbers and nothing else
+        first = str(error).partition(".")[0]
+        _fail(f"a checkpoint holds more than tensors and numbers ({first}), which could run code; none of it ran.", 2)
     except Exception as error:
         said = disk_full(error)
         if said is None:
@@ -169,5 +177,5 @@ def _fail(sentence: str, status: int) -> NoReturn:
     """Say it on the main process; elsewhere only if that does not end, and its launcher this one, in the meantime."""
     if not is_main():
         time.sleep(PATIENCE)
-    Console(stderr=True).print(Text(f"spancredit: {sentence}", style="bold red"), soft_wrap=True)
+    Console(stderr=True).print(Text(f"spancredit: {visible(sentence)}", style="bold red"), soft_wrap=True)
     sys.exit(status)

@@ -1,7 +1,4 @@
-"""Load a policy and its tokenizer: a bundled one, a folder, an adapter, a GGUF file, or a name on the hub.
-
-And random numbers apart.
-"""
+"""Load a policy and its tokenizer: bundled, a folder, an adapter, a GGUF file, or on the hub. Random numbers apart."""
 
 import json
 import struct
@@ -9,9 +6,11 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import cached_file, find_adapter_config_file, is_peft_available
 
@@ -25,7 +24,9 @@ EXPECTED = (
     "expected 'bundled', 'bundled-code', a folder with a saved model or adapter, a GGUF file, or a name on a hub that "
     "can be reached"
 )
-UNREADABLE = (OSError, ValueError, LookupError, NotImplementedError, struct.error)  # what loaders say of a bad file
+PICKLED = "it has no weights in safetensors, and a pickle is not loaded, since that can run code; expected safetensors"
+# What loaders say of a bad file; UnpicklingError: of weights that are more than tensors, which torch leaves alone.
+UNREADABLE = OSError, ValueError, LookupError, NotImplementedError, struct.error, SafetensorError, UnpicklingError
 Policy = tuple[Any, PreTrainedTokenizerBase]
 
 
@@ -56,6 +57,9 @@ def load_policy(name: str, *, trainable: bool = False, **init_arguments: Any) ->
     The weights of a GGUF file are dequantized: what comes is a plain model, which can be trained and saved. An adapter
     stays beside the weights of its base, as a `PeftModel`: merged into weights of half precision, it would be rounded.
 
+    Nothing that comes with a model is run: weights are read from safetensors or GGUF and never from a pickle, and code
+    in a model's folder is left alone unless `trust_remote_code=True` asks for it.
+
     Args:
         name: `bundled`, `bundled-code`, a folder with a saved model or an adapter, a GGUF file, or a name on the hub
             (of a file there: `owner/name/file.gguf`).
@@ -64,27 +68,27 @@ def load_policy(name: str, *, trainable: bool = False, **init_arguments: Any) ->
 
     Raises:
         UnknownNameError: if the dtype is none of `DTYPES`.
-        ModelError: if nothing can be loaded under that name, a package is missing, or an adapter does not fit its base.
+        ModelError: if nothing can be loaded under that name, what is there would have to be run or unpickled, a
+            package is missing, or an adapter does not fit its base.
     """
     dtype = init_arguments.setdefault("dtype", "auto")
     if isinstance(dtype, str) and dtype not in DTYPES:
         raise UnknownNameError("dtype", dtype, DTYPES)
+    init_arguments = {"trust_remote_code": False, "use_safetensors": True, **init_arguments}
     source = _located(name)
-    hub: dict[str, Any] = {
-        key: init_arguments[key] for key in ("revision", "trust_remote_code") if key in init_arguments
-    }
+    hub = {key: value for key, value in init_arguments.items() if key in ("revision", "trust_remote_code")}
     try:
         if source.endswith(".gguf"):
             model, tokenizer = _from_gguf(source, hub, init_arguments)
         elif (adapter := _adapter_config(source, hub.get("revision"))) is not None:
-            model, tokenizer = _from_adapter(source, adapter, trainable, init_arguments)
+            model, tokenizer = _from_adapter(source, adapter, trainable, hub, init_arguments)
         else:
             tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", **hub)
             model = AutoModelForCausalLM.from_pretrained(source, **init_arguments)
     except ModelError:
         raise
     except UNREADABLE as error:
-        raise ModelError(f"cannot load the model {name!r}: {EXPECTED} ({_first_line(error)}).") from error
+        raise ModelError(f"cannot load the model {name!r}: {_why(error)}.") from error
     return model.eval(), tokenizer
 
 
@@ -115,6 +119,10 @@ def _adapter_config(source: str, revision: str | None) -> Path | None:
     return None if found is None else Path(found)
 
 
+def _has(source: str, file: str, revision: str | None) -> bool:
+    return bool(cached_file(source, file, revision=revision, _raise_exceptions_for_missing_entries=False))
+
+
 def _from_gguf(source: str, hub: dict[str, Any], init_arguments: dict[str, Any]) -> Policy:
     if init_arguments.get("quantization_config") is not None:
         raise ModelError(f"{source!r} is a GGUF file, whose weights are dequantized; expected no other quantization.")
@@ -136,7 +144,7 @@ def _from_gguf(source: str, hub: dict[str, Any], init_arguments: dict[str, Any])
     return model, tokenizer
 
 
-def _from_adapter(source: str, config: Path, trainable: bool, init_arguments: dict[str, Any]) -> Policy:
+def _from_adapter(source: str, config: Path, trainable: bool, hub: dict[str, Any], own: dict[str, Any]) -> Policy:
     if not is_peft_available():
         raise ModelError(f"{source!r} is an adapter, which needs the package peft: pip install 'spancredit[peft]'.")
     settings = json.loads(config.read_text(encoding="utf-8"))
@@ -146,12 +154,14 @@ def _from_adapter(source: str, config: Path, trainable: bool, init_arguments: di
     try:
         if _adapter_config(_located(base), base_revision) is not None:
             raise ModelError(f"{base!r} is an adapter itself; expected a whole model.")
-        model, tokenizer = load_policy(base, **{**init_arguments, "revision": base_revision})
+        model, tokenizer = load_policy(base, **{**own, "revision": base_revision})
     except (ModelError, OSError) as error:
         raise ModelError(f"the adapter {source!r} lacks its base: {_first_line(error)}.") from error
-    revision = init_arguments.get("revision")
-    if cached_file(source, "tokenizer_config.json", revision=revision, _raise_exceptions_for_missing_entries=False):
-        tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", revision=revision)
+    revision = hub.get("revision")
+    if not _has(source, "adapter_model.safetensors", revision):
+        raise ModelError(f"cannot load the adapter {source!r}: {PICKLED}.")
+    if _has(source, "tokenizer_config.json", revision):
+        tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", **hub)
     return _fitted(model, source, base, trainable, revision), tokenizer
 
 
@@ -177,6 +187,17 @@ def _fitted(base: Any, source: str, base_name: str, trainable: bool, revision: s
             "trained on."
         )
     return model
+
+
+def _why(error: BaseException) -> str:
+    if "trust_remote_code" in str(error):
+        return (
+            "it brings code of its own, which is not run unless you ask for it; expected a family that transformers "
+            "knows, or trust_remote_code (--trust_remote_code true in spancredit train)"
+        )
+    if "safetensors" in str(error) or isinstance(error, UnpicklingError):
+        return PICKLED
+    return f"{EXPECTED} ({_first_line(error)})"
 
 
 def _first_line(error: BaseException) -> str:

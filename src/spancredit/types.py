@@ -129,6 +129,12 @@ class Credit:
     method: str | None = None
     agreement: float | None = None
 
+    def _repr_html_(self) -> str:
+        """How a notebook shows it. It asks a view, which then is loaded; values know no view until one is asked."""
+        from spancredit.report.notebook import credit_html
+
+        return credit_html(self)
+
 
 REASONS = {
     "uniform": "the mode is uniform, which measures nothing",

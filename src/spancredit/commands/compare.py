@@ -47,7 +47,7 @@ def compare(
         return
     console = Console()
     for path, own in ((first, before), (second, after)):
-        console.print(f"{path}: {share([BY[by](row) for row in own])}", soft_wrap=True, highlight=False)
+        console.print(f"{path}: {share([BY[by](row) for row in own])}", soft_wrap=True, highlight=False, markup=False)
     gain = found.difference
     console.print(
         f"difference {100 * gain.mean:+.1f} points (95 % interval {100 * gain.low:+.1f} to {100 * gain.high:+.1f}), "

@@ -1,5 +1,6 @@
 """How a launcher distributes a run: whole weights in each process, or parts of them. And the weights on disk, whole."""
 
+import json
 import os
 from pathlib import Path
 
@@ -7,6 +8,9 @@ from accelerate.utils import DistributedType
 from transformers import Trainer, TrainingArguments
 
 from spancredit.errors import ConfigError
+from spancredit.report.checkpoints import step_of
+from spancredit.report.runfolder import RunFolder
+from spancredit.training.card import write_card
 
 FSDP, ZERO = "FSDP", "DeepSpeed"
 
@@ -58,11 +62,26 @@ def load_trained(trainer: Trainer, checkpoint: Path) -> None:
         trainer._prepare_for_training(trainer.args.max_steps, None, str(checkpoint))
     else:
         trainer._load_from_checkpoint(str(checkpoint))
+    trainer.state.global_step = step_of(checkpoint)
 
 
 def save_whole(trainer: Trainer, path: Path) -> None:
-    """A folder that `from_pretrained` loads. All processes call it; the main one writes."""
+    """A folder that `from_pretrained` loads, with its card. All processes call it; the main one writes."""
     if trainer.is_fsdp_enabled:  # save_model leaves it out if checkpoints are to be sharded
         trainer._save(str(path), state_dict=trainer.accelerator.get_state_dict(trainer.model))
     else:
         trainer.save_model(str(path))
+    trainer.create_model_card(model_name=path.parent.name)
+    if trainer.is_world_process_zero():
+        write_card(trainer, path, _about(RunFolder(path.parent)))
+
+
+def _about(run: RunFolder) -> list[str]:
+    """Sentences for the card: the task, and what a run's folder says of held-out accuracy."""
+    settings = json.loads((run.path / "config.json").read_text())
+    named = f" on `{settings['dataset']}`" if settings.get("dataset") else ""
+    sentences = [f"Task: `{settings['task']}`{named}."]
+    if held_out := run.rows(run.held_out):
+        before, after = held_out[0], held_out[-1]
+        sentences.append(f"Held-out accuracy, greedy: {before['text']} at first, {after['text']} at the end.")
+    return sentences

@@ -139,7 +139,8 @@ def evaluate(
     folder = EvalFolder.create(output_dir or default, asked)
     with locked(folder.path, "evaluation"):
         if before := len(folder.rows()):
-            console.print(f"{folder.path}: {before} of {len(questions)} problems were answered before", highlight=False)
+            words = f"{folder.path}: {before} of {len(questions)} problems were answered before"
+            console.print(words, highlight=False, markup=False)
         with EvalProgress(console, len(questions)) as progress:
             try:
                 rows = run(policy, tokenizer, loaded, questions, decoding, folder, progress.show)
@@ -152,7 +153,7 @@ def evaluate(
         typer.echo(json.dumps({**result, "folder": str(folder.path)}, indent=2))
         return
     console.print(_table(result))
-    console.print(f"{folder.path}: every problem with its completions", soft_wrap=True, highlight=False)
+    console.print(f"{folder.path}: every problem with its completions", soft_wrap=True, highlight=False, markup=False)
 
 
 def _table(result: dict[str, Any]) -> Table:

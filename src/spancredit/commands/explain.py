@@ -141,7 +141,9 @@ def explain(
 
         save_svg(record, svg, title)
     if as_json:
-        typer.echo(json.dumps(record, ensure_ascii=False, indent=2))
+        from spancredit.report.visible import visible_json
+
+        typer.echo(visible_json(json.dumps(record, ensure_ascii=False, indent=2)))
     else:
         from spancredit.report.terminal import show
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from spancredit.report.html import Section, page
 from spancredit.report.records import measure_of
+from spancredit.report.terminal import one_line
 from spancredit.types import REASONS
 
 
@@ -30,14 +31,16 @@ def _notes(record: dict[str, Any]) -> list[str]:
 
 def _rows(record: dict[str, Any]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = [
-        (span["kind"], f"{span['drop']:+.3f}", f"{span['importance']:.2f}", f"{span['weight']:.2f}", _line(span))
+        (
+            span["kind"],
+            f"{span['drop']:+.3f}",
+            f"{span['importance']:.2f}",
+            f"{span['weight']:.2f}",
+            one_line(span["text"]),
+        )
         for span in record["spans"]
     ]
     if record["answer"]:
         weight = record["token_weights"][record["answer"]["start"]]
-        rows.append(("answer", "", "", f"{weight:.2f}", _line(record["answer"])))
+        rows.append(("answer", "", "", f"{weight:.2f}", one_line(record["answer"]["text"])))
     return rows
-
-
-def _line(span: dict[str, Any]) -> str:
-    return " ".join(span["text"].split())

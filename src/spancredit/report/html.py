@@ -1,7 +1,7 @@
 """One self-contained page of a run, a study or a completion: tables, pictures, rollouts that can be filtered.
 
-No network, no code but its own: the policy of the page allows its one script by hash, and what a model wrote is set as
-text.
+No network, no code but its own: the policy of the page allows its one script and its one style by hash, and what a
+model wrote is set as text.
 """
 
 import base64
@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
 from spancredit.report.records import measure_of
+from spancredit.report.visible import shown, visible
 
 PAGE = Path(__file__).parent / "page"
 MOST_ROLLOUTS = 400
@@ -62,19 +63,20 @@ def page(
             alone is shown without filters.
         below: Sections that stand below the rollouts.
     """
-    script = (PAGE / "page.js").read_text(encoding="utf-8")
+    script, style = ((PAGE / name).read_text(encoding="utf-8") for name in ("page.js", "page.css"))
     share = MOST_ROLLOUTS // len(records)
-    shown = [_rollout(arm, record) for arm, some in records.items() for record in spaced(some, share)]
-    environment = Environment(loader=FileSystemLoader(PAGE), autoescape=True)
+    rollouts = [_rollout(arm, record) for arm, some in records.items() for record in spaced(some, share)]
+    environment = Environment(loader=FileSystemLoader(PAGE), autoescape=True, finalize=shown)
     return environment.get_template("page.html.j2").render(
         title=title,
         facts=facts,
         sections=sections,
         below=below,
-        style=Markup((PAGE / "page.css").read_text(encoding="utf-8")),
+        style=Markup(style),
+        style_hash=_hash(style),
         script=Markup(script),
-        script_hash=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
-        data=Markup(_json(shown)),
+        script_hash=_hash(script),
+        data=Markup(_json(rollouts)),
     )
 
 
@@ -91,10 +93,10 @@ def _rollout(arm: str, record: Record) -> dict[str, Any]:
         weight = record["token_weights"][record["answer"]["start"]]
         spans.append({**_span(record["answer"], record), "drop": None, "importance": None, "weight": weight})
     return {
-        "arm": arm,
+        "arm": visible(arm),
         "step": record["step"],
-        "prompt": record["prompt"],
-        "tokens": record["tokens"],
+        "prompt": visible(record["prompt"]),
+        "tokens": [visible(token) for token in record["tokens"]],
         "weights": [round(weight, 3) for weight in record["token_weights"]],
         "spans": spans,
         "reward": record["reward"],
@@ -105,7 +107,11 @@ def _rollout(arm: str, record: Record) -> dict[str, Any]:
 
 
 def _span(span: dict[str, Any], record: Record) -> dict[str, Any]:
-    return {"start": span["start"], "end": span["end"], "kind": span["kind"], "measure": measure_of(record)}
+    return {"start": span["start"], "end": span["end"], "kind": visible(span["kind"]), "measure": measure_of(record)}
+
+
+def _hash(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
 def _json(value: Any) -> str:

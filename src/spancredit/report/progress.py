@@ -8,8 +8,10 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from spancredit.report.records import drop_keys, unit_of
+from spancredit.report.visible import visible
 
 SPARKS = "▁▂▃▄▅▆▇█"
 LINE_EVERY = 10
@@ -52,7 +54,7 @@ class RunProgress:
                 *drops,
                 f"credit {share:.0%} of the step",
             ]
-            self.console.print("  ".join(parts), highlight=False)
+            self.console.print(Text(visible("  ".join(parts))))
 
     def held_out(self, step: int, accuracy: str) -> None:
         """Take one held-out evaluation."""
@@ -83,7 +85,7 @@ class RunProgress:
     def _row(self, table: Table, label: str, key: str, form: str) -> None:
         values = [row[key] for row in self.history if row.get(key) is not None]
         if values:
-            table.add_row(label, f"{form.format(values[-1]):>12}  {sparkline(values[-40:])}")
+            table.add_row(Text(visible(label)), f"{form.format(values[-1]):>12}  {sparkline(values[-40:])}")
 
 
 def sparkline(values: list[float]) -> str:

@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from spancredit.counterfactual.measure import BLAME, PROXIES
 from spancredit.crediting import EXECUTION
 from spancredit.errors import RecordError
+from spancredit.report.visible import visible_json
 from spancredit.text.align import align
 from spancredit.types import Credit, Rollout
 
@@ -142,7 +143,7 @@ def keep_until(paths: Sequence[Path], last: int, order: str = "step") -> None:
 
 
 def _lines(rows: Sequence[dict[str, Any]]) -> str:
-    return "".join(json.dumps(_plain(row), ensure_ascii=False) + "\n" for row in rows)
+    return "".join(visible_json(json.dumps(_plain(row), ensure_ascii=False)) + "\n" for row in rows)
 
 
 def _plain(value: Any) -> Any:

@@ -7,6 +7,7 @@ from rich.text import Text
 from spancredit.report.records import drop_keys, mean_of, unit_of
 from spancredit.report.runfolder import RunFolder
 from spancredit.report.terminal import coloured, legend
+from spancredit.report.visible import visible
 
 
 def summary(folder: RunFolder) -> RenderableType:
@@ -22,13 +23,13 @@ def summary(folder: RunFolder) -> RenderableType:
         kind = key.rpartition("/")[2]
         drop, share = mean_of(metrics, key) or 0.0, mean_of(metrics, f"credit/weight_share/{kind}") or 0.0
         table.add_row(
-            f"credit of {kind} spans",
+            Text(visible(f"credit of {kind} spans")),
             f"without one the outcome falls by {drop:.2f} {unit} on average; {share:.0%} of the weight",
         )
-    table.add_row("run folder", str(folder.path))
+    table.add_row("run folder", Text(str(folder.path)))
     parts: list[RenderableType] = [Text(), table]
     scored = [record for record in folder.rows(folder.records) if record["reason"] is None and record["reward"]]
     if scored:
         parts += [Text(f"\nA right completion of step {scored[-1]['step']}, coloured by its credit:\n", style="bold")]
-        parts += [Text(scored[-1]["prompt"], style="dim"), coloured(scored[-1]), Text(), legend()]
+        parts += [Text(visible(scored[-1]["prompt"]), style="dim"), coloured(scored[-1]), Text(), legend()]
     return Group(*parts)

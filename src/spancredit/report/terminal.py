@@ -13,10 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from spancredit.report.records import measure_of
+from spancredit.report.visible import visible
 from spancredit.types import REASONS
 
-# Blue (less than its share) over grey to orange (more): told apart with any colour vision, and in grey by lightness.
-LESS, EVEN, MORE = (38, 84, 140), (72, 72, 72), (214, 118, 22)
+# Blue (less than its share) over grey to orange (more): told apart with any colour vision, and in grey by lightness;
+# white is legible on all of them.
+LESS, EVEN, MORE = (0, 50, 120), (84, 84, 84), (188, 90, 0)
 
 
 def colour(weight: float) -> tuple[int, int, int]:
@@ -27,12 +29,16 @@ def colour(weight: float) -> tuple[int, int, int]:
     return red, green, blue
 
 
+def _shade(weight: float) -> Style:
+    """White by its number: what a terminal calls white is often a grey."""
+    return Style(color="#ffffff", bgcolor="#{:02x}{:02x}{:02x}".format(*colour(weight)))
+
+
 def coloured(record: dict[str, Any]) -> Text:
     """The completion, each token on the colour of its weight."""
     text = Text()
     for piece, weight in zip(record["tokens"], record["token_weights"], strict=True):
-        red, green, blue = colour(weight)
-        text.append(piece, Style(color="white", bgcolor=f"rgb({red},{green},{blue})"))
+        text.append(visible(piece), _shade(weight))
     return text
 
 
@@ -48,16 +54,21 @@ def span_table(record: dict[str, Any]) -> Table:
     table.add_column("text", overflow="fold")
     for span in record["spans"]:
         numbers = f"{span['drop']:+.3f}", f"{span['importance']:.2f}", f"{span['weight']:.2f}"
-        table.add_row(span["kind"], *numbers, Text(" ".join(span["text"].split())))
+        table.add_row(Text(visible(span["kind"])), *numbers, Text(one_line(span["text"])))
     if record["answer"]:
         weight = record["token_weights"][record["answer"]["start"]]
-        table.add_row("answer", "", "", f"{weight:.2f}", Text(record["answer"]["text"].strip()))
+        table.add_row("answer", "", "", f"{weight:.2f}", Text(one_line(record["answer"]["text"])))
     return table
+
+
+def one_line(text: str) -> str:
+    """For a cell of a table."""
+    return visible(" ".join(text.split()))
 
 
 def explanation(record: dict[str, Any]) -> RenderableType:
     """All of it: prompt, coloured completion, what was found, spans."""
-    parts: list[RenderableType] = [Text(record["prompt"].strip(), style="dim"), coloured(record), ""]
+    parts: list[RenderableType] = [Text(visible(record["prompt"].strip()), style="dim"), coloured(record), ""]
     if record["reason"]:
         parts.append(Text(f"Every weight is 1: {REASONS[record['reason']]}.", style="bold"))
     if record["reward"] is not None:
@@ -75,8 +86,7 @@ def explanation(record: dict[str, Any]) -> RenderableType:
 def legend() -> Text:
     text = Text("weight ")
     for weight in (1 / 3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0):
-        red, green, blue = colour(weight)
-        text.append(f" {weight:.2f} ", Style(color="white", bgcolor=f"rgb({red},{green},{blue})"))
+        text.append(f" {weight:.2f} ", _shade(weight))
     return text
 
 
@@ -85,7 +95,9 @@ def save_svg(record: dict[str, Any], path: Path, title: str) -> None:
     console = Console(record=True, width=110, file=io.StringIO(), force_terminal=True, color_system="truecolor")
     show(record, console)
     console.save_svg(
-        str(path), title=title, code_format=re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.S)
+        str(path),
+        title=visible(title),
+        code_format=re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.S),
     )
 
 

@@ -82,7 +82,7 @@ def _hub_rows(name: str, split: str) -> Iterable[tuple[int, Any]]:
 
     try:
         rows = datasets.load_dataset(name, CONFIG if name == HUB else None, split=split)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError, HfHubHTTPError) as error:
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError, HfHubHTTPError) as error:
         first = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise DataError(
             f"cannot load the dataset {name!r} from the hub ({first}); a folder with train.jsonl and test.jsonl, or "

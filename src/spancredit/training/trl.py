@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import mean
 from typing import Any
 
@@ -17,6 +18,7 @@ from spancredit.credit import assign_credit
 from spancredit.errors import TrainerError
 from spancredit.ranks import on_main, talking
 from spancredit.training.batch import padded, rollouts_of
+from spancredit.training.card import write_card
 from spancredit.training.config import CreditGRPOConfig
 from spancredit.training.functions import CreditFunc, ProbeFunc, check_functions, credits_by, probed_by
 from spancredit.training.metrics import merge, tally
@@ -125,6 +127,12 @@ class CreditGRPOTrainer(ResamplingTrainer):
             return rollouts, assign_credit(
                 self.model, self._tokenizer, rollouts, config, allowance=allowance, group=self._group
             )
+
+    def create_model_card(self, model_name: Any = None, dataset_name: Any = None, tags: Any = None) -> None:
+        """TRL's, told anew: with the base model, the credit settings, the seed, the versions, and the paper."""
+        super().create_model_card(model_name, dataset_name, tags)
+        if self.is_world_process_zero():
+            write_card(self, Path(self.args.output_dir))
 
     def _save_rng_state(self, output_dir: str) -> None:
         """The last thing that every rank writes of a checkpoint: the trainer's state, after it, says it is complete."""

@@ -13,7 +13,7 @@ const alone = rollouts.length === 1;
 function colour(weight) {
   const position = Math.max(-1, Math.min(1, Math.log(Math.max(weight, 1e-6)) / Math.log(3)));
   const ink = position > 0 ? "214, 118, 22" : "38, 110, 200";
-  return `rgba(${ink}, ${(0.75 * Math.abs(position)).toFixed(3)})`;
+  return `rgba(${ink}, ${(0.65 * Math.abs(position)).toFixed(3)})`;
 }
 
 function element(name, className, text) {

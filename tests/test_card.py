@@ -1,0 +1,120 @@
+"""The model card: what the weights came from, how credit was given; where TRL says it, and in the saved folder."""
+
+import json
+import shutil
+from itertools import islice
+from pathlib import Path
+
+import pytest
+from datasets import Dataset
+from huggingface_hub import ModelCard
+from test_untrusted_checkpoints import SMALL
+from toy_models import TRAINER
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+from spancredit.commands.train import train
+from spancredit.models import BUNDLED_FOLDER, load_policy
+from spancredit.tasks.wordproblems import problems
+from spancredit.training.card import base_model
+from spancredit.training.trl import CreditGRPOConfig, CreditGRPOTrainer
+
+
+def trainer_of(model, folder: Path, **settings) -> CreditGRPOTrainer:
+    tokenizer = AutoTokenizer.from_pretrained(BUNDLED_FOLDER)
+    rows = Dataset.from_list([problem.row() for problem in islice(problems("train", 0, "easy"), 8)])
+    config = CreditGRPOConfig(
+        output_dir=str(folder), num_generations=4, per_device_train_batch_size=4, **settings, **TRAINER
+    )
+    return CreditGRPOTrainer(
+        model, lambda completions, **_: [0.0] * len(completions), config, train_dataset=rows, processing_class=tokenizer
+    )
+
+
+def settings_in(card: ModelCard) -> dict[str, str]:
+    rows = [line.split("`") for line in card.content.splitlines() if line.startswith("| `")]
+    return {cells[1]: cells[3] for cells in rows}
+
+
+def test_a_trainers_card_names_base_credit_seed_and_paper(tmp_path):
+    model = LlamaForCausalLM(LlamaConfig.from_pretrained(BUNDLED_FOLDER))
+    model.config._name_or_path = "own/base"
+    settings = {"credit_mode": "inverted", "credit_boost": 3.5, "credit_answer_pattern": "a|b", "seed": 7}
+    trainer = trainer_of(model, tmp_path / "my-run", **settings)
+    trainer.create_model_card(model_name="my-run", tags="mine")
+    card = ModelCard.load(tmp_path / "my-run" / "README.md")
+    assert card.data.base_model == "own/base"
+    assert card.data.library_name == "transformers"
+    assert {"spancredit", "trl", "grpo", "mine"} <= set(card.data.tags)
+    said = settings_in(card)
+    assert (said["mode"], said["boost"], said["seed"]) == ("inverted", "3.5", "7")
+    assert said["answer_pattern"] == r"a\|b"
+    assert "arXiv:2602.09331" in card.content
+    assert "Trained from `own/base` for 0 steps of GRPO, with inverted credit" in card.content
+    assert "None" not in card.text.partition("## Credit")[0]
+
+
+def test_links_to_a_tracker_stay(tmp_path, monkeypatch):
+    monkeypatch.setattr("trl.trainer.base_trainer.get_trackio_space_url", lambda: "https://tracker.test/run")
+    model, _ = load_policy("bundled")
+    trainer_of(model, tmp_path).create_model_card(model_name="x")
+    text = (tmp_path / "README.md").read_text()
+    assert "](https://tracker.test/run)" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("own/base", ("own/base", True)),
+        ("own/base/weights.gguf", ("own/base/weights.gguf", False)),
+        ("/home/somebody/secret/my-model", ("my-model", False)),
+        (str(BUNDLED_FOLDER), ("bundled", False)),
+        ("", ("weights that had no name", False)),
+    ],
+)
+def test_a_path_is_named_by_its_last_part_and_is_no_name_on_the_hub(name, expected):
+    model = LlamaForCausalLM(LlamaConfig.from_pretrained(BUNDLED_FOLDER))
+    model.config._name_or_path = name
+    assert base_model(model) == expected
+
+
+def test_a_folder_that_is_there_is_no_name_on_the_hub(tmp_path, monkeypatch):
+    (tmp_path / "own" / "base").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    model = LlamaForCausalLM(LlamaConfig.from_pretrained(BUNDLED_FOLDER))
+    model.config._name_or_path = "own/base"
+    assert base_model(model) == ("base", False)
+
+
+def test_an_adapter_names_what_it_lies_over(tmp_path):
+    peft = pytest.importorskip("peft")
+    model = LlamaForCausalLM(LlamaConfig.from_pretrained(BUNDLED_FOLDER))
+    model.name_or_path = model.config._name_or_path = "own/base"
+    adapter = peft.get_peft_model(model, peft.LoraConfig(target_modules=["q_proj"], task_type="CAUSAL_LM"))
+    assert base_model(adapter) == ("own/base", True)
+    trainer_of(adapter, tmp_path).create_model_card(model_name="x")
+    assert ModelCard.load(tmp_path / "README.md").data.library_name == "peft"
+
+
+@pytest.mark.slow
+def test_the_saved_folder_of_a_run_has_a_card(tmp_path):
+    folder = train([*SMALL, "--seed", "3", "--output_dir", str(tmp_path / "one"), "--credit_mode", "random"])
+    card = ModelCard.load(folder.path / "model" / "README.md")
+    assert card.data.model_name == "one"
+    assert card.data.base_model is None
+    said = settings_in(card)
+    config = json.loads((folder.path / "config.json").read_text())
+    credit = {name: str(config[f"credit_{name}"]) for name in ("mode", "boost", "noise_floor", "intervention")}
+    assert credit == {name: said[name] for name in credit}
+    assert said["seed"] == str(config["seed"])
+    text = card.content
+    assert "Trained from `bundled` for 2 steps of GRPO, with random credit" in text
+    assert "Task: `wordproblems`." in text
+    held_out = folder.rows(folder.held_out)
+    assert f"{held_out[0]['text']} at first, {held_out[-1]['text']} at the end" in text
+    assert str(tmp_path) not in text, "where it lay is nobody's business"
+    for package, number in folder.facts()["versions"].items():
+        assert package in ("python", "accelerate") or f"{package} {number}" in text
+    first = (folder.path / "model" / "README.md").read_text()
+    shutil.rmtree(folder.path / "model")
+    train(["--resume", "--output_dir", str(folder.path)])
+    assert (folder.path / "model" / "README.md").read_text() == first, "a run that only had to be saved says the same"

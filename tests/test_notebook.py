@@ -1,0 +1,80 @@
+"""How a notebook shows a credit: shaded spans with their numbers; whatever a model wrote is text."""
+
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import pytest
+import torch
+from input_for_tests import own, read
+from test_hostile_text import HOSTILE, TERMINAL, acting
+from toy_models import chat, random_toy
+
+import spancredit as sc
+from spancredit.report.visible import visible
+
+
+class Page(HTMLParser):
+    """Every element with its attributes, and the text between them."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.elements, self.text = [], []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def credit_of(text, kind="calculation", **changes):
+    spans = (
+        sc.SpanCredit(0, 1, "text", text, drop=-0.01, importance=0.0, weight=0.5),
+        sc.SpanCredit(1, 2, kind, text, drop=3.25, importance=1.0, weight=2.5),
+    )
+    made = {"spans": spans, "answer": sc.Span(3, 4, "answer", text), "answer_logp": -0.125, "cost": sc.Cost(10, 2)}
+    return sc.Credit(torch.tensor([0.5, 2.5, 1.0, 1.5]), **{**made, **changes})
+
+
+def test_spans_and_answer_are_shaded_by_weight_and_say_what_was_measured():
+    page = Page(credit_of("2 + 3 = 5")._repr_html_())
+    spans = [attributes for tag, attributes in page.elements if tag == "span"]
+    assert [one["title"] for one in spans] == [
+        "text, drop -0.010, importance 0.00, weight 0.50",
+        "calculation, drop +3.250, importance 1.00, weight 2.50",
+        "answer, weight 1.50",
+    ]
+    assert len({one["style"] for one in spans}) == 3
+    assert page.text[:3] == ["2 + 3 = 5"] * 3
+    assert page.text[3] == "log-probability of the answer: -0.125 nats; 2 forwards, 10 tokens"
+
+
+@pytest.mark.parametrize("text", [*HOSTILE.values(), *TERMINAL.values()], ids=[*HOSTILE, *TERMINAL])
+def test_what_a_model_wrote_is_text(text):
+    html = credit_of(text, kind=text)._repr_html_()
+    page = Page(html)
+    assert [tag for tag, _ in page.elements] == ["div", "span", "span", "span", "div"]
+    assert all(attributes.keys() <= {"style", "title"} for _, attributes in page.elements)
+    assert page.text[:3] == [visible(text)] * 3
+    assert acting(html) == set()
+
+
+def test_real_ones_are_shown_whole_uniform_ones_with_their_reason():
+    credit = read(chat("so 2 + 3 = 5.\n#### 5"))
+    page = Page(credit._repr_html_())
+    assert "".join(page.text[: len(credit.spans)]) == "".join(visible(span.text) for span in credit.spans)
+    page = Page(read(chat("no answer here"))._repr_html_())
+    assert page.text == ["every weight is 1: no answer was found in the completion"]
+
+
+def test_without_a_tokenizer_ranges_stand_for_the_text():
+    (credit,) = own(random_toy())
+    assert Page(credit._repr_html_()).text[:3] == ["[0:2]", "[2:4]", "[5:6]"]
+
+
+def test_values_know_no_view_until_one_is_asked():
+    script = "import sys, spancredit; assert not [m for m in sys.modules if m.startswith('spancredit.report')]"
+    subprocess.run([sys.executable, "-c", script], check=True)
