@@ -47,9 +47,9 @@ def _examined(box: Sandbox, number: int, problem: CodeProblem) -> dict[str, Any]
     pieces = cut_python(code, 0, len(code))
     program = Program(problem.name, code, tuple((start, end) for start, end, _ in pieces))
 
-    def run(pairs: Sequence[tuple[Any, str]]) -> list[Passed]:
+    def run(pairs: Sequence[tuple[Any, str]]) -> list[tuple[Passed, bool]]:
         candidates = [Candidate(one, problem.entry_point, problem.calls) for _, one in pairs]
-        return [verdict(problem, outcome).passed for outcome in box.run(candidates)]
+        return [(verdict(problem, outcome).passed, True) for outcome in box.run(candidates)]
 
     started = time.perf_counter()
     (found,) = execution_drops([program], run)
@@ -75,7 +75,7 @@ def _check(program: Program, found: Executed, run: Any) -> None:
     """Each variant alone, whatever it has in common with others."""
     whole = sum(found.passed)
     for drop, variant in zip(found.drops_K, variants(program.code, program.stretches), strict=True):
-        (passed,) = run([(program.problem, variant or program.code)])
+        ((passed, _),) = run([(program.problem, variant or program.code)])
         assert drop == (whole - sum(passed)) / len(passed), program.problem
 
 

@@ -16,7 +16,7 @@ from toy_models import VOCAB, random_toy
 import spancredit as sc
 from spancredit.commands.train_arguments import parse, read_request
 from spancredit.errors import SpanCreditError
-from spancredit.execution.exchanges import exchanges
+from spancredit.execution.exchanges import exchanged, statements
 from spancredit.execution.variants import reads, variants
 from spancredit.report.html import Section, page
 from spancredit.report.records import make_record, read_lines
@@ -146,8 +146,8 @@ def fuzz_cut(rng: Random, _: Path) -> None:
     assert not code or pieces[-1][1] == len(code), "to the end"
     stretches = [(a, b) for a, b, _ in pieces]
     other = text(rng)
-    others = [(a, b) for a, b, _ in cut_python(other, 0, len(other))]
-    changed = [*variants(code, stretches), *exchanges(code, stretches, other, others)]
+    parted = exchanged(code, statements(code), other, statements(other))
+    changed = [*variants(code, stretches), parted.code]
     assert all(variant is None or reads(variant) for variant in changed), "Python reads what is made"
 
 

@@ -7,6 +7,7 @@ import torch
 from toy_models import tiny
 
 import spancredit as sc
+from spancredit.errors import DataError
 from spancredit.sandbox import Call
 from spancredit.tasks.code import CodeProblem, Reward
 from spancredit.tasks.code.extract import extract
@@ -70,6 +71,28 @@ def test_every_character_of_the_program_is_found_where_it_stands_in_the_completi
     assert found.place_of(0, found.found) == (found.begins, found.begins), "prose is no part of the program"
 
 
+def test_of_a_text_that_stands_twice_the_one_that_is_run_is_found(policy, reward):
+    tokenizer = policy[1]
+    twice = BODY + "\ndef other(xs):\n" + BODY
+    found = extract(twice, PROBLEM)
+    assert (found.found, found.size) == (0, len(BODY.rstrip()))
+    (credit,) = execution_credit(reward, tokenizer)([rollout(tokenizer, twice)], [ROW], CONFIG)
+    first, second = ([s for s in credit.spans if s.text.strip() == "return result"][k] for k in (0, -1))
+    assert (first.drop, second.drop) == (1.0, 0.0)
+    again = extract(" return x\n\n# so we return x and are done", PROBLEM)
+    assert again.found == 1
+    thought = extract(f"<think>\n{PROMPT}{BODY}</think>\n{PROMPT}{BODY}", PROBLEM)
+    assert thought.found > len(PROMPT + BODY)
+
+
+@pytest.mark.parametrize("lead", ["# Solution\n", '"""Sums."""\n'])
+def test_what_stands_before_an_import_from_the_future_does_not_hide_the_program(lead):
+    completion = f"```python\n{lead}from __future__ import annotations\n{PROMPT}{BODY}```"
+    found = extract(completion, PROBLEM)
+    assert completion[found.found :][: found.size] == (PROMPT + BODY).rstrip()
+    assert found.program.startswith("from __future__")
+
+
 def test_a_program_that_is_written_otherwise_than_it_is_run_has_no_place():
     assert extract(BODY.replace("\n", "\r\n"), PROBLEM).size == 0
 
@@ -118,6 +141,48 @@ def test_exchanged_for_what_others_wrote_there_the_slip_alone_counts_in_right_an
         assert importance.pop(header) == 1.0
         assert not any(importance.values())
     assert drops(right)["if x < 0:"] == -drops(wrong)["if x <= 1:"] == 0.25
+
+
+def test_one_without_an_advantage_is_a_partner_and_one_that_is_masked_is_not_run(policy, reward):
+    tokenizer = policy[1]
+    slip, half = BODY.replace("x < 0", "x <= 1"), BODY.replace("x < 0", "x <= 4")
+    rollouts = [rollout(tokenizer, BODY), rollout(tokenizer, slip, advantage=0.0), rollout(tokenizer, half, -1.0)]
+    right, middle, _ = execution_credit(reward, tokenizer, exchange=True)(rollouts, [ROW] * 3, CONFIG)
+    assert drops(right)["if x < 0:"] == pytest.approx((0.25 + 0.5) / 2)
+    assert middle.reason == "zero_advantage"
+    ids = rollouts[0].completion_ids
+    masked = sc.Rollout(rollouts[0].prompt_ids, ids, advantage=1.0, loss_mask=[0] * len(ids))
+    (credit,) = execution_credit(reward, tokenizer)([masked], [ROW], CONFIG)
+    assert credit.cost.runs == 0
+
+
+def test_a_small_drop_does_not_weigh_like_a_large_one(policy):
+    tokenizer = policy[1]
+    calls = tuple(Call((n,)) for n in range(40))
+    body = "    if x == 7:\n        return -1\n    return x\n"
+    problem = CodeProblem("rare", "def f(x):\n", "f", body, calls, (*range(7), -1, *range(8, 40)))
+    one = sc.Rollout([1], tokenizer(body)["input_ids"], advantage=1.0)
+    (credit,) = execution_credit(Reward([problem]), tokenizer)([one], [{"answer": "rare"}], CONFIG)
+    importance = {span.text.strip(): span.importance for span in credit.spans}
+    assert importance["return x"] == 1.0
+    assert importance["return -1"] == pytest.approx(1 / 39)
+    (alone,) = sc.credit_from_drops([one], [[(0, 3), (3, 6)]], [[1 / 40, 0.0]], full_scale=0.25)
+    assert alone.spans[0].importance == pytest.approx(0.1)
+
+
+def test_statements_are_spans_whatever_the_segmenter(policy, reward):
+    tokenizer = policy[1]
+    func = execution_credit(reward, tokenizer)
+    (credit,) = func([rollout(tokenizer, BODY)], [ROW], sc.CreditConfig(segmenter="steps"))
+    assert {span.kind.partition(":")[0] for span in credit.spans} == {"code"}
+
+
+def test_a_row_without_a_name_and_no_time_are_one_sentence(policy, reward):
+    tokenizer = policy[1]
+    with pytest.raises(DataError, match=r"has the columns \['question'\]; expected answer, the problem's name"):
+        execution_credit(reward, tokenizer)([rollout(tokenizer, BODY)], [{"question": "?"}], CONFIG)
+    with pytest.raises(sc.ConfigError, match="cpu_seconds is 0; expected a number above 0"):
+        execution_credit(reward, tokenizer, cpu_seconds=0)
 
 
 def test_prose_around_the_program_has_no_drop_and_no_program_has_a_reason(policy, reward):

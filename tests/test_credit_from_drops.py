@@ -17,7 +17,7 @@ def one(drops, advantage=1.0, spans=SPANS, **settings):
 
 def test_weights_follow_the_drops_and_have_mean_one():
     credit = one([0.25, 1.0, 0.0])
-    assert credit.method == "execution"
+    assert credit.method == "given"
     assert credit.reason is None
     assert [span.drop for span in credit.spans] == [0.25, 1.0, 0.0]
     assert [span.importance for span in credit.spans] == [0.25, 1.0, 0.0]

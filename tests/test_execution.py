@@ -1,6 +1,5 @@
 """Counterfactuals that are run: what a variant is, which are run, and what the tests say of each statement."""
 
-import ast
 import gzip
 import json
 from pathlib import Path
@@ -10,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spancredit.execution.drops import Program, exchange_drops, execution_drops
-from spancredit.execution.exchanges import exchanges
+from spancredit.execution.exchanges import exchanged, statements
 from spancredit.execution.variants import fingerprint, variants
 from spancredit.sandbox import Call, Candidate, Sandbox
 from spancredit.text.python import cut_python
@@ -51,14 +50,17 @@ def run():
             calls = tuple(Call((xs,)) for xs in CALLS)
             outcomes = box.run([Candidate(code, "f", calls) for _, code in pairs])
             return [
-                tuple(
-                    one.status == "value" and one.value == expected
-                    for one, expected in zip(outcome.results, EXPECTED, strict=True)
+                (
+                    tuple(
+                        one.status == "value" and one.value == expected
+                        for one, expected in zip(outcome.results, EXPECTED, strict=True)
+                    ),
+                    run.final,
                 )
                 for outcome in outcomes
             ]
 
-        run.seen = []
+        run.seen, run.final = [], True
         yield run
 
 
@@ -175,66 +177,75 @@ def test_every_statement_of_real_solutions_has_a_variant_that_parses():
 RIGHT = "def f(xs):\n    total = 0\n    for x in xs:\n        if x > 0:\n            total += x\n    return total\n"
 
 
-def exchanged(mine, other):
-    """By the text of each statement of the one, it with the statement as the other has it."""
-    codes = exchanges(mine, stretches(mine), other, stretches(other))
-    texts = [mine[a:b].strip() for a, b in stretches(mine)]
-    return {text: code for text, code in zip(texts, codes, strict=True) if code is not None}
+def parted(mine, other):
+    """The statement at which two programs part, and the one with the other's choice there."""
+    places = statements(mine)
+    found = exchanged(mine, places, other, statements(other))
+    return None if found.alike == len(places) else mine[slice(*places[found.alike])], found.code
 
 
-def test_only_what_differs_is_exchanged_each_for_its_counterpart():
-    other = RIGHT.replace("x > 0", "x >= 0").replace("total = 0", "total = 1")
-    found = exchanged(RIGHT, other)
-    assert found == {
-        "total = 0": RIGHT.replace("total = 0", "total = 1"),
-        "if x > 0:": RIGHT.replace("x > 0", "x >= 0"),
-    }
-    assert exchanged(RIGHT, RIGHT) == {}
+def test_the_first_statement_that_differs_is_exchanged_and_the_rest_stays():
+    other = RIGHT.replace("x > 0", "x >= 0").replace("return total", "return -total")
+    assert parted(RIGHT, other) == ("if x > 0:", RIGHT.replace("x > 0", "x >= 0"))
+    assert parted(other, RIGHT) == ("if x >= 0:", other.replace("x >= 0", "x > 0"))
+    assert parted(RIGHT, RIGHT) == (None, None)
 
 
-def test_where_the_other_has_more_or_fewer_all_are_exchanged_at_once_and_nothing_is_taken_away():
-    fewer = RIGHT.replace("    for x in xs:\n        if x > 0:\n            total += x\n", "    total = sum(xs)\n")
-    (code,) = set(exchanged(RIGHT, fewer).values())
-    assert code == fewer
-    assert set(exchanged(RIGHT, fewer)) == {"for x in xs:", "if x > 0:", "total += x"}
-    without = RIGHT.replace("            total += x\n", "            total += x\n            print(x)\n")
-    assert exchanged(without, RIGHT) == {"print(x)": without.replace("print(x)", "pass")}
-    assert exchanged(RIGHT, without) == {}, "what the other has besides stands in no one's place"
+def test_comments_docstrings_layout_and_names_make_no_difference():
+    for other in (
+        RIGHT.replace("    total = 0\n", '    """Doc."""\n    # sum\n    total = 0  # at first\n\n'),
+        RIGHT.replace("x > 0", "(x) > 0 "),
+        RIGHT.replace("total", "result")
+        .replace("for x", "for item")
+        .replace("x > 0", "item > 0")
+        .replace("= x", "= item"),
+    ):
+        assert parted(RIGHT, other) == (None, None), other
+    renamed = RIGHT.replace("total", "result").replace("x > 0", "x < 0")
+    assert parted(RIGHT, renamed) == ("if x > 0:", RIGHT.replace("x > 0", "x < 0")), "in the one's own names"
+
+
+def test_the_depth_of_a_statement_makes_a_difference_and_is_exchanged_with_it():
+    inside = RIGHT.replace("    return total\n", "        return total\n")
+    assert parted(RIGHT, inside) == ("return total", inside)
+    assert parted(inside, RIGHT) == ("return total", RIGHT)
+
+
+def test_where_the_other_has_ended_a_statement_is_taken_away():
+    longer = RIGHT.replace("    return total\n", "    return total\n    print(total)\n")
+    assert parted(longer, RIGHT) == ("print(total)", longer.replace("print(total)", "pass"))
+    assert parted(RIGHT, longer) == (None, None), "what the other has besides stands in no one's place"
 
 
 def test_what_python_could_not_read_is_no_exchange():
-    other = RIGHT.replace("    return total\n", "    if total:\n        return total\n")
-    assert all(parses(code) for code in exchanged(RIGHT, other).values())
-    broken = RIGHT.replace("total = 0", "total = (")
-    assert all(parses(code) for code in exchanged(RIGHT, broken).values())
-
-
-def parses(code):
-    return bool(ast.parse(code))
+    other = RIGHT.replace("        if x > 0:\n            total += x\n", "        total += x\n        total += 1\n")
+    statement, code = parted(RIGHT, other)
+    assert statement == "if x > 0:"
+    assert code is None, "a header's body would be left without one"
+    assert parted(RIGHT, RIGHT.replace("total = 0", "total = ("))[1] is None
 
 
 @given(st.integers(0, 7), st.integers(0, 7))
-def test_a_program_of_which_every_difference_is_exchanged_alone_still_parses(first, second):
+def test_programs_part_at_the_first_of_their_differences(first, second):
     def made(number):
-        changes = {1: ("x > 0", "x < 0"), 2: ("total = 0", "total = 5"), 4: ("+= x", "-= x")}
+        changes = {1: ("total = 0", "total = 5"), 2: ("x > 0", "x < 0"), 4: ("+= x", "-= x")}
         code = RIGHT
         for bit, change in changes.items():
             code = code.replace(*change) if number & bit else code
         return code
 
-    found = exchanged(made(first), made(second))
-    assert len(found) == bin(first ^ second).count("1")
-    assert all(parses(code) and code != made(first) for code in found.values())
+    differ = first ^ second
+    lowest = differ & -differ
+    expected = made(first & ~lowest | second & lowest) if differ else None
+    assert parted(made(first), made(second))[1] == expected
 
 
 def test_a_slip_is_blamed_and_what_avoids_it_is_credited_as_far_as_the_others_fall_for_it(run):
-    right = SUM
     slip = SUM.replace("x < 0", "x > 0")
-    idle = SUM.replace("unused = 0", "unused = 1")
-    programs = [Program("sum", code, stretches(code)) for code in (right, slip, slip, idle)]
+    programs = [Program("sum", code, stretches(code)) for code in (SUM, slip, slip, SUM + "\n# the same\n")]
     run.seen.clear()
     good, bad, same, other = exchange_drops(programs, run)
-    texts = [right[a:b].strip() for a, b in stretches(right)]
+    texts = [SUM[a:b].strip() for a, b in stretches(SUM)]
     at = texts.index("if x < 0:")
     loss = good.rate - bad.rate
     assert loss > 0
@@ -246,7 +257,59 @@ def test_a_slip_is_blamed_and_what_avoids_it_is_credited_as_far_as_the_others_fa
     assert len(codes) == len(set(map(fingerprint, codes))), "none is run twice"
 
 
+def test_two_right_programs_that_name_their_variables_otherwise_earn_nothing_by_it(run):
+    other = SUM.replace("total", "result")
+    for found in exchange_drops([Program("sum", code, stretches(code)) for code in (SUM, other)], run):
+        assert found.rate == 1
+        assert set(found.drops_K) == {0.0}
+
+
+def test_those_that_part_before_a_statement_say_nothing_of_it(run):
+    early = SUM.replace("total = 0", "total = 1").replace("x < 0", "x > 0")
+    (good, _) = exchange_drops([Program("sum", code, stretches(code)) for code in (SUM, early)], run)
+    texts = [SUM[a:b].strip() for a, b in stretches(SUM)]
+    assert good.drops_K[texts.index("total = 0")] == 1.0
+    assert good.drops_K[texts.index("if x < 0:")] == 0.0
+
+
+def test_partners_are_exchanged_with_and_not_asked_about(run):
+    slip = SUM.replace("x < 0", "x > 0")
+    mine, theirs = (Program("sum", code, stretches(code)) for code in (SUM, slip))
+    (found,) = exchange_drops([mine], run, partners=[theirs])
+    assert max(found.drops_K) == exchange_drops([mine, theirs], run)[0].drops_K[6] > 0
+
+
+def test_a_stretch_that_holds_several_statements_gets_the_sum_of_their_drops(run):
+    slip = SUM.replace("x < 0", "x > 0")
+    begin, end = SUM.index("for x"), SUM.index("total += x")
+    (whole, _) = exchange_drops([Program("sum", SUM, ((begin, end),)), Program("sum", slip, ())], run)
+    (single, _) = exchange_drops([Program("sum", code, stretches(code)) for code in (SUM, slip)], run)
+    assert whole.drops_K == (pytest.approx(max(single.drops_K)),)
+
+
 def test_a_program_alone_and_programs_of_other_problems_exchange_nothing(run):
     alone = [Program("sum", SUM, stretches(SUM)), Program("another", SUM, stretches(SUM))]
     for found in exchange_drops(alone, run):
         assert set(found.drops_K) == {0.0}
+
+
+def test_what_cancels_is_exactly_nothing():
+    passed = {"a": (True,) * 4 + (False,) * 6, "b": (True,) * 3 + (False,) * 7, "c": (True,) * 5 + (False,) * 5}
+
+    def run(pairs):
+        return [(passed[code], True) for _, code in pairs]
+
+    (found, *_) = exchange_drops([Program("p", code, ((0, 1),)) for code in passed], run)
+    assert found.drops_K == (0.0,)
+
+
+def test_what_the_machine_had_a_part_in_is_run_again(run):
+    cache = {}
+    run.final = False
+    try:
+        execution_drops([Program("sum", SUM, ())], run, cache)
+        assert not cache
+    finally:
+        run.final = True
+    execution_drops([Program("sum", SUM, ())], run, cache)
+    assert len(cache) == 1

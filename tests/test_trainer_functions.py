@@ -59,7 +59,7 @@ def test_every_rollout_comes_with_the_row_that_it_answers(policy, tmp_path, roun
     if rounds:
         assert {row["number"] % 3 for _, row in seen} == {0}, "the rows of the first draw are not those of the batch"
     for batch in batches:
-        assert {credit.method for credit in batch.credits} <= {None, "execution"}
+        assert {credit.method for credit in batch.credits} <= {None, "given"}
         scored = [credit.token_weights for credit in batch.credits if credit.reason is None]
         assert all(weights_T[0] > weights_T[-1] for weights_T in scored)
         assert scored or not rounds

@@ -9,7 +9,7 @@ on purpose: at 30 to 50 % of held-out functions there is room for reinforcement 
 
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -18,23 +18,36 @@ import typer
 from train_policy import make_model, make_tokenizer, schedule
 
 from spancredit.tasks.code import CodeProblem, functions
+from spancredit.tasks.code.outcome import typed
 from spancredit.tasks.code.reward import Reward
 
 POLICY = Path(__file__).parents[1] / "src" / "spancredit" / "policies" / "code"
 MOST_TOKENS = 96
 ASKED = 0.3  # of the functions, for the value of a call
-LONGEST_VALUE = 24  # characters of a value that is asked for
+LONGEST = 24  # characters of a value that is asked for
 
 
-def rows(problems: list[CodeProblem], rng: random.Random) -> Iterator[dict[str, str]]:
-    """A function to write, and one call of it to say the value of, for each problem."""
+def rows(
+    problems: list[CodeProblem],
+    rng: random.Random,
+    written: Callable[[str], str] = str,
+    asked: float = ASKED,
+    longest: int = LONGEST,
+) -> Iterator[dict[str, str]]:
+    """For each problem a function to write, and for some one call of the solution, to say the value of.
+
+    Args:
+        written: What becomes of the solution that is taught.
+        asked: The share of the problems with a call.
+        longest: Characters of its value, at most.
+    """
     for problem in problems:
-        yield {"prompt": problem.prompt, "completion": problem.solution}
+        yield {"prompt": problem.prompt, "completion": written(problem.solution)}
         calls = list(zip(problem.calls, problem.expected or (), strict=True))
         call, value = rng.choice(calls)
-        asked = f">>> {problem.entry_point}({', '.join(map(repr, call.args))})\n"
-        if rng.random() < ASKED and len(repr(value)) <= LONGEST_VALUE:
-            yield {"prompt": f"{problem.prompt}{problem.solution}\n{asked}", "completion": repr(value)}
+        if rng.random() < asked and len(repr(value)) <= longest:
+            question = f"{problem.prompt}{problem.solution}\n{typed(problem, call)}"
+            yield {"prompt": question, "completion": repr(value)}
 
 
 def main(

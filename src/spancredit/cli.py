@@ -44,7 +44,8 @@ def _first(
     if version:
         typer.echo(__version__)
         raise typer.Exit
-    started = int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
+    size = os.environ.get("WORLD_SIZE", "1")
+    started = int(size) if "LOCAL_RANK" in os.environ and size.isdigit() else 1
     if started > 1 and context.invoked_subcommand != "train":
         raise ConfigError(
             f"a launcher started {started} processes of spancredit {context.invoked_subcommand}, each of which would "

@@ -16,12 +16,19 @@ from spancredit.types import Cost, Credit, Rollout, SpanCredit
 from spancredit.validation import ModelFacts, check_rollout
 from spancredit.weighting import arrange, importances, mediated, permutation_seed, token_weights
 
-EXECUTION: Final = "execution"  # drops in the outcome itself: the share of tests that pass
+EXECUTION: Final = ("execution", "exchange")  # drops in the outcome itself: the share of tests that pass
+GIVEN: Final = "given"  # drops in a unit that the caller knows
 NEED_POLICY = {"mediated": "the influence of spans on each other", "blame": "the surprisal of tokens"}
 
 
-def credit_of(rollout: Rollout, plan: Plan, bought: Budgeted | None, config: CreditConfig) -> Credit:
-    """The credit of one rollout, from what was measured of it; None leaves it uniform, for the plan's reason."""
+def credit_of(
+    rollout: Rollout, plan: Plan, bought: Budgeted | None, config: CreditConfig, own_scale: float | None = None
+) -> Credit:
+    """The credit of one rollout, from what was measured of it; None leaves it uniform, for the plan's reason.
+
+    Args:
+        own_scale: The full scale of drops that are not in nats, and have no noise; None: the largest of the completion.
+    """
     size = len(rollout.completion_ids)
     if bought is None:
         return Credit(torch.ones(size), answer=plan.answer, reason=plan.reason)
@@ -32,9 +39,11 @@ def credit_of(rollout: Rollout, plan: Plan, bought: Budgeted | None, config: Cre
     if not measured.is_finite:
         return Credit(torch.ones(size), answer=plan.answer, reason="non_finite", cost=measured.cost)
 
-    own_scale = bought.method in (*PROXIES, BLAME, EXECUTION)  # no drop in nats: only its proportions count
-    floor, full_scale = (0.0, sys.float_info.min) if own_scale else (config.noise_floor, config.full_scale)
-    known_outcome = bought.method == EXECUTION or (rollout.probe is not None and bought.method not in (*PROXIES, BLAME))
+    of_outcome = bought.method in (*EXECUTION, GIVEN)
+    floor, full_scale = config.noise_floor, config.full_scale
+    if of_outcome or bought.method in (*PROXIES, BLAME):  # no drop in nats
+        floor, full_scale = 0.0, own_scale or sys.float_info.min
+    known_outcome = of_outcome or (rollout.probe is not None and bought.method not in (*PROXIES, BLAME))
     blames = known_outcome and (rollout.advantage or 0.0) < 0
     signed_K = [0.0 - drop for drop in drops_K] if blames else drops_K
     if config.mode == "mediated" and measured.influence_KK is not None:
@@ -74,6 +83,8 @@ def credit_from_drops(
     config: CreditConfig | None = None,
     *,
     costs: Sequence[Cost] | None = None,
+    method: str = GIVEN,
+    full_scale: float | None = None,
 ) -> list[Credit]:
     """Credit for drops that were measured by other means than log-probabilities, such as running a program's tests.
 
@@ -86,6 +97,9 @@ def credit_from_drops(
             nothing could be run.
         config: How drops become weights; what it says of measuring is not read.
         costs: What measuring each rollout took.
+        method: What the credit calls it.
+        full_scale: The drop of importance 1, in its own unit, if no larger one is in the completion; smaller ones are
+            never scaled up to it. None: the largest of the completion, however small.
 
     Raises:
         RolloutError: if drops are not one a span.
@@ -96,6 +110,9 @@ def credit_from_drops(
         raise ConfigError(f"mode {config.mode!r} needs {NEED_POLICY[config.mode]}; drops alone say nothing of it.")
     credits = []
     costs = costs or [Cost()] * len(rollouts)
+    for what, given in {"spans": spans, "drops": drops, "costs": costs}.items():
+        if len(given) != len(rollouts):
+            raise RolloutError(f"{what} has {len(given)} entries; expected one for each of {len(rollouts)} rollouts.")
     for i, (rollout, own, measured, cost) in enumerate(zip(rollouts, spans, drops, costs, strict=True)):
         check_rollout(i, rollout, ModelFacts(None, None, None))
         found = given_spans(i, own, len(rollout.completion_ids))
@@ -110,6 +127,6 @@ def credit_from_drops(
             "no_span": not found,
         }
         reason = next((name for name, holds in reasons.items() if holds), None)
-        bought = None if reason else Budgeted(Measured(None, tuple(measured or ()), cost), EXECUTION)
-        credits.append(credit_of(rollout, Plan(reason=reason, spans=tuple(found)), bought, config))
+        bought = None if reason else Budgeted(Measured(None, tuple(measured or ()), cost), method)
+        credits.append(credit_of(rollout, Plan(reason=reason, spans=tuple(found)), bought, config, full_scale))
     return credits

@@ -115,7 +115,8 @@ class Credit:
         influence: float32 `(K, K)`, nats, if `CreditConfig.influence` asked for it: at `[i, j]` what span `j`'s
             log-probability falls by when span `i`, which stands before it, is masked; 0 elsewhere.
         method: How its drops were measured: `exact`, `coarse` (stretches first), `horizon_N`, a proxy's
-            name, `blame` (surprisal in the place of drops, under the mode of that name), or `execution`.
+            name, `blame` (surprisal in the place of drops, under the mode of that name), `execution`, `exchange`, or
+            `given` (by the caller).
         agreement: Rank correlation of the drops with exact ones, where a budget had this rollout checked.
     """
 
@@ -144,7 +145,7 @@ REASONS = {
     "all_padding": "the completion is padding only",
     "no_answer": "no answer was found in the completion",
     "no_span": "nothing stands before the answer",
-    "no_program": "the completion has no program that could be run",
+    "no_program": "the completion has no program that could be run as it is written",
     "over_model_limit": "prompt and completion are longer than the model's position limit",
     "non_finite": "a log-probability of the answer is NaN or infinite",
     "over_budget": "the budget did not reach as far as this rollout",

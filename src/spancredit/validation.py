@@ -60,10 +60,11 @@ def check_rollout(index: int, rollout: Rollout, facts: ModelFacts) -> None:
 
 def _extremes(index: int, name: str, ids: Sequence[int]) -> tuple[int, int]:
     try:
-        return operator.index(min(ids, default=0)), operator.index(max(ids, default=0))
+        whole = [operator.index(one) for one in ids]
     except TypeError:
         got = f"{type(ids).__name__} {reprlib.repr(ids)}"
         raise RolloutError(f"rollout {index} has the {got} as its {name}; expected token ids, whole numbers.") from None
+    return min(whole, default=0), max(whole, default=0)
 
 
 def check_replacement(intervention: str, ids: Sequence[int], facts: ModelFacts) -> None:

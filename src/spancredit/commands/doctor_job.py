@@ -5,12 +5,9 @@ from dataclasses import replace
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from accelerate.utils import is_peft_model
-from trl import get_peft_config
-
 from spancredit.commands.distribution import check_launch
+from spancredit.commands.prepare import parse_checked, prepare
 from spancredit.commands.quiet import quiet
-from spancredit.commands.train import init_arguments, parse_checked, rewards
 from spancredit.commands.train_arguments import read_request
 from spancredit.doctor.examine import examine, worst_first
 from spancredit.doctor.failure import FAILURES, refused
@@ -19,10 +16,7 @@ from spancredit.doctor.observe import observed
 from spancredit.doctor.rollouts import STEPS, Job, tried
 from spancredit.doctor.summary import summary
 from spancredit.errors import ConfigError
-from spancredit.models import load_policy
-from spancredit.tasks.task import load_task
 from spancredit.training.config import CreditGRPOConfig
-from spancredit.training.sampling import prompts_per_batch
 
 Report = tuple[list[Finding], list[str], dict[str, Any] | None]
 
@@ -63,34 +57,21 @@ def job_of(argv: list[str], prompts: int, folder: str) -> Job:
     check_launch(arguments)
     if arguments.world_size > 1:
         raise ConfigError(f"{arguments.world_size} processes were started; the doctor expects one, without a launcher.")
-    peft_config = get_peft_config(model)
-    policy, tokenizer = load_policy(str(model.model_name_or_path), trainable=True, **init_arguments(model, arguments))
-    if peft_config is not None and is_peft_model(policy):
-        raise ConfigError(
-            "--use_peft is set, and the model is an adapter, which is trained on as it is; expected no --use_peft."
-        )
-    had_pad = tokenizer.pad_token_id is not None
-    task = load_task(asked, arguments.seed, tokenizer)
-    rows = task.rows("train")
-    if len(rows) < prompts_per_batch(arguments):
-        raise ConfigError(
-            f"the training set has {len(rows)} problems; expected at least {prompts_per_batch(arguments)}, one "
-            "generation batch."
-        )
-    right = (asked.partial_reward and task.shares) or task.reward
+    given = prepare(asked, arguments, model)
     return Job(
         name=str(model.model_name_or_path),
         task_name=asked.task,
-        model=policy,
-        tokenizer=tokenizer,
-        task=task,
-        rewards=rewards(right, asked.overlong_cache, arguments),
-        rows=rows,
+        model=given.policy,
+        tokenizer=given.tokenizer,
+        task=given.task,
+        rewards=given.rewards,
+        functions=given.functions,
+        rows=given.rows,
         asked=arguments,
-        trial=trial_arguments(arguments, min(prompts, len(rows)), folder),
+        trial=trial_arguments(arguments, min(prompts, len(given.rows)), folder),
         outcome=asked.measured_outcome,
-        had_pad=had_pad,
-        peft_config=peft_config,
+        had_pad=given.had_pad,
+        peft_config=given.peft_config,
     )
 
 

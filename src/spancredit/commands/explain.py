@@ -112,7 +112,8 @@ def explain(
             from spancredit.commands.quiet import quiet
             from spancredit.config import CreditConfig
             from spancredit.models import bundled_for
-            from spancredit.tasks.settings import settings_of
+            from spancredit.tasks.settings import BY_EXECUTION, settings_of
+            from spancredit.training.functions import check_credit_func
 
             quiet()
         request = Request(
@@ -128,13 +129,17 @@ def explain(
             max_new_tokens=max_new_tokens,
             seed=seed,
         )
+        by_execution = request.settings.measured_outcome in BY_EXECUTION
+        if by_execution:
+            check_credit_func(request.config, prefix="--")
         record = explained(request, progress)
     title = f"spancredit explain: {Path(request.model).name}"
     if html is not None:
         from spancredit.report.explainpage import explain_page
         from spancredit.report.records import write
 
-        facts = ", ".join([*measured.values(), f"temperature {temperature:g}"])
+        read = ["statements", mode] if by_execution else list(measured.values())
+        facts = ", ".join([*read, f"temperature {temperature:g}"])
         write(html, explain_page(record, title, facts))
     if svg is not None:
         from spancredit.report.terminal import save_svg

@@ -13,7 +13,8 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from spancredit.commands.train import parse_checked, quiet
+from spancredit.commands.prepare import parse_checked
+from spancredit.commands.quiet import quiet
 from spancredit.errors import ConfigError, SpanCreditError
 from spancredit.report.records import write
 from spancredit.study.folder import StudyFolder

@@ -6,6 +6,7 @@ from typing import Literal
 
 from spancredit.config import CreditConfig
 from spancredit.doctor.spending import Cost, Memory
+from spancredit.tasks.settings import BY_EXECUTION
 
 CUT_OFF = "cut off before it"  # why an answer is missing that might have come
 
@@ -54,7 +55,7 @@ class Setup:
     @property
     def by_tests(self) -> bool:
         """Whether drops are in the share of tests that pass, and no model is asked."""
-        return self.outcome in ("execution", "exchange")
+        return self.outcome in BY_EXECUTION
 
     @property
     def may_be_longer(self) -> bool:

@@ -5,7 +5,7 @@ those that training would have had.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -36,6 +36,7 @@ class Job:
         asked: The settings of the training.
         trial: Those of the trial.
         outcome: What a span's absence is measured on, of `tasks.settings.OUTCOMES`.
+        functions: What the trainer is given for it.
     """
 
     name: str
@@ -48,13 +49,9 @@ class Job:
     asked: CreditGRPOConfig
     trial: CreditGRPOConfig
     outcome: str = "answer"
+    functions: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     had_pad: bool = True  # before a trainer gives the tokenizer one
     peft_config: Any = None
-
-    @property
-    def functions(self) -> Mapping[str, Callable[..., Any]]:
-        """What the trainer is given for the outcome."""
-        return self.task.functions.get(self.outcome, {})
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,14 @@
 """Drops by execution: how much of the tests a program fails with a stretch of it changed. No model is asked."""
 
 from collections.abc import Callable, MutableMapping, Sequence
-from dataclasses import dataclass
-from statistics import mean
+from dataclasses import dataclass, replace
 from typing import Any
 
-from spancredit.execution.exchanges import exchanges
-from spancredit.execution.variants import Range, fingerprint, variants
+from spancredit.execution.exchanges import exchanged, statements
+from spancredit.execution.variants import Range, fingerprint, held, variants
 
 Passed = tuple[bool, ...]  # of each test
-Run = Callable[[Sequence[tuple[Any, str]]], Sequence[Passed]]
+Run = Callable[[Sequence[tuple[Any, str]]], Sequence[tuple[Passed, bool]]]  # and whether it would be so another time
 Cache = MutableMapping[tuple[Any, str], Passed]
 
 
@@ -46,7 +45,7 @@ class Executed:
     @property
     def rate(self) -> float:
         """The share of tests that pass; 0 without tests."""
-        return _rate(self.passed)
+        return sum(self.passed) / max(len(self.passed), 1)
 
 
 def execution_drops(programs: Sequence[Program], run: Run, cache: Cache | None = None) -> list[Executed]:
@@ -57,53 +56,81 @@ def execution_drops(programs: Sequence[Program], run: Run, cache: Cache | None =
 
     Args:
         run: Given pairs of problem and program, says for each which tests pass.
-        cache: What earlier calls found, by problem and fingerprint; filled up.
+        cache: What earlier calls found for good, by problem and fingerprint; filled up.
     """
-    without = [[[code] for code in variants(program.code, program.stretches)] for program in programs]
-    return _compared(programs, without, run, cache)
+    changed = [
+        [[variant or program.code] for variant in variants(program.code, program.stretches)] for program in programs
+    ]
+    return _compared(programs, changed, run, cache)
 
 
-def exchange_drops(programs: Sequence[Program], run: Run, cache: Cache | None = None) -> list[Executed]:
-    """Exchange each stretch for what the other programs of its problem have in its place, run, and compare.
+def exchange_drops(
+    programs: Sequence[Program], run: Run, cache: Cache | None = None, partners: Sequence[Program] = ()
+) -> list[Executed]:
+    """Where two programs of a problem part, exchange the one statement, keep the rest, run, and compare.
 
-    Where they are samples of one policy, the drop of a stretch is what it is worth over the policy's own choice there:
-    the mean over the other programs, in which one that has the same, or nothing that fits, counts as no change.
+    The drop of a statement is the mean over the programs that are the same up to it: what it changes where theirs is
+    another, 0 where it is the same. What Python cannot read counts for neither. A stretch gets the sum of the drops of
+    the statements that it holds.
 
     Args:
         run, cache: As for `execution_drops`.
+        partners: Programs that are exchanged with, and not asked about.
     """
-    exchanged = []
-    for i, program in enumerate(programs):
-        others = [one for j, one in enumerate(programs) if j != i and one.problem == program.problem]
-        pairs = [exchanges(program.code, program.stretches, one.code, one.stretches) for one in others]
-        exchanged.append([list(codes) for codes in zip(*pairs, strict=True)] or [[] for _ in program.stretches])
-    return _compared(programs, exchanged, run, cache)
+    everyone = [(program, statements(program.code)) for program in (*programs, *partners)]
+    changed = []
+    for program, mine in everyone[: len(programs)]:
+        options: list[list[str]] = [[] for _ in mine]
+        for other, theirs in everyone:
+            if other is program or other.problem != program.problem:
+                continue
+            found = exchanged(program.code, mine, other.code, theirs)
+            for k in range(found.alike):
+                options[k].append(program.code)
+            if found.code is not None:
+                options[found.alike].append(found.code)
+        changed.append(options)
+    executed = _compared(programs, changed, run, cache)
+    return [
+        replace(one, drops_K=_over_stretches(program, mine, one.drops_K))
+        for one, (program, mine) in zip(executed, everyone, strict=False)
+    ]
+
+
+def _over_stretches(program: Program, places: Sequence[Range], drops: Sequence[float]) -> tuple[float, ...]:
+    pieces = [((*place, ""), drop) for place, drop in zip(places, drops, strict=True)]
+    return tuple(
+        sum(drop for piece, drop in pieces if held(program.code, piece, stretch)) for stretch in program.stretches
+    )
 
 
 def _compared(
-    programs: Sequence[Program], changed: Sequence[Sequence[Sequence[str | None]]], run: Run, cache: Cache | None
+    programs: Sequence[Program], changed: Sequence[Sequence[Sequence[str]]], run: Run, cache: Cache | None
 ) -> list[Executed]:
-    """Every program against its changed ones: for each stretch some, None for no change."""
+    """Every program against its changed ones: for each place some, whose mean counts; without any the drop is 0."""
     cache = {} if cache is None else cache
     wanted: dict[tuple[Any, str], str] = {}
     asked, runs = [], []
-    for program, stretches in zip(programs, changed, strict=True):
-        codes: dict[str | None, str] = {None: program.code}
-        codes |= {code: code for some in stretches for code in some if code is not None}
-        keys = {name: (program.problem, fingerprint(code)) for name, code in codes.items()}
-        new = {keys[name]: code for name, code in codes.items() if keys[name] not in cache and keys[name] not in wanted}
+    for program, places in zip(programs, changed, strict=True):
+        codes = dict.fromkeys([program.code, *(code for some in places for code in some)])
+        keys = {code: (program.problem, fingerprint(code)) for code in codes}
+        new = {keys[code]: code for code in codes if keys[code] not in cache and keys[code] not in wanted}
         wanted |= new
         asked.append(keys)
         runs.append(len(new))
-    found = run([(key[0], code) for key, code in wanted.items()]) if wanted else []
-    cache.update(zip(wanted, found, strict=True))
+    ran = run([(key[0], code) for key, code in wanted.items()]) if wanted else []
+    known = {key: passed for key, (passed, _) in zip(wanted, ran, strict=True)}
+    cache.update({key: passed for key, (passed, final) in zip(wanted, ran, strict=True) if final})
     executed = []
-    for stretches, keys, count in zip(changed, asked, runs, strict=True):
-        rates = {name: _rate(cache[key]) for name, key in keys.items()}
-        drops_K = tuple(mean([rates[None] - rates[code] for code in some] or [0.0]) for some in stretches)
-        executed.append(Executed(cache[keys[None]], drops_K, count))
+    for program, places, keys, count in zip(programs, changed, asked, runs, strict=True):
+        passed = {code: known[key] if key in known else cache[key] for code, key in keys.items()}
+        whole = passed[program.code]
+        drops_K = tuple(_drop(whole, [passed[code] for code in some]) for some in places)
+        executed.append(Executed(whole, drops_K, count))
     return executed
 
 
-def _rate(passed: Passed) -> float:
-    return sum(passed) / max(len(passed), 1)
+def _drop(whole: Passed, others: Sequence[Passed]) -> float:
+    """The mean fall in the share of tests that pass; in whole numbers up to the end, so that what cancels is 0."""
+    fallen = sum(sum(whole) - sum(other) for other in others)
+    return fallen / max(len(whole) * len(others), 1)

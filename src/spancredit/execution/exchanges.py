@@ -1,40 +1,95 @@
-"""Exchanges: a program with one of its stretches as another program has it."""
+"""Exchanges: where two programs part, the one with what the other has there, and the rest of it as it is."""
 
-from collections.abc import Iterator, Sequence
-from difflib import SequenceMatcher
+import ast
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
-from spancredit.execution.variants import Range, core, reads, variants
+from spancredit.execution.variants import Range, core, parsed, reads, without
+from spancredit.text.python import BROKEN, cut_python
+
+SILENT = ("comment", "docstring")
 
 
-def exchanges(code: str, stretches: Sequence[Range], other: str, others: Sequence[Range]) -> list[str | None]:
-    """For each stretch the program with what stands in its place in the other one.
+@dataclass(frozen=True)
+class Exchange:
+    """What two programs have in common, and what the one would be with the other's choice.
 
-    Stretches that both have, in the same order, are taken as the places that others stand between. Where as many stand
-    between, each is exchanged for its counterpart; where more or fewer do, all of them at once; where the other has
-    none, the stretch is taken away, as in `variants`. None where both have the same, where Python could not read what
-    comes out, and where there is nothing to exchange.
+    Args:
+        alike: Statements, from the first on, that both have.
+        code: The one with its next statement as the other has it; None if there is none, or Python could not read it.
     """
-    mine, theirs = [core(code, one) for one in stretches], [core(other, one) for one in others]
-    full, fuller = ([k for k, (start, end) in enumerate(some) if start < end] for some in (mine, theirs))
-    exchanged: list[str | None] = [None] * len(stretches)
-    differences = _differences([code[slice(*mine[k])] for k in full], [other[slice(*theirs[k])] for k in fuller])
-    for first, last, there, until in differences:
-        own = full[first:last]
-        if there == until:
-            without = variants(code, [stretches[k] for k in own])
-        else:
-            text = other[theirs[fuller[there]][0] : theirs[fuller[until - 1]][1]]
-            changed = code[: mine[own[0]][0]] + text + code[mine[own[-1]][1] :]
-            without = [changed if reads(changed) else None] * len(own)
-        for k, variant in zip(own, without, strict=True):
-            exchanged[k] = variant
-    return exchanged
+
+    alike: int
+    code: str | None
 
 
-def _differences(mine: list[str], theirs: list[str]) -> Iterator[tuple[int, int, int, int]]:
-    """Ranges of the one and of the other that stand in the same place and are not the same; none is empty in mine."""
-    for tag, first, last, there, until in SequenceMatcher(None, mine, theirs, autojunk=False).get_opcodes():
-        if tag == "replace" and last - first == until - there:
-            yield from ((first + k, first + k + 1, there + k, there + k + 1) for k in range(last - first))
-        elif tag in ("replace", "delete"):
-            yield first, last, there, until
+def statements(code: str) -> list[Range]:
+    """Statements, and headers of compound ones, in order and without blanks around them; no comments or docstrings."""
+    return [core(code, (start, end)) for start, end, kind in cut_python(code, 0, len(code)) if kind not in SILENT]
+
+
+def exchanged(code: str, mine: Sequence[Range], other: str, theirs: Sequence[Range]) -> Exchange:
+    """Read two programs side by side to the first statement in which they differ, and exchange it.
+
+    Names do not make a difference: where the other binds another name, it is read as if it bound the one's. Layout and
+    comments do not, and the depth of a statement does. Where the other has ended, the statement is taken away.
+    """
+    names: dict[str, str] = {}
+    for k, place in enumerate(mine):
+        if k == len(theirs):
+            return Exchange(k, without(code, place))
+        own, said = code[slice(*place)], renamed(other[slice(*theirs[k])], names)
+        bound = dict(zip(_bound(said), _bound(own), strict=False))
+        if len(_bound(said)) == len(_bound(own)):
+            names |= {theirs_name: mine_name for theirs_name, mine_name in bound.items() if theirs_name != mine_name}
+            said = renamed(said, bound)
+        if _meaning(own) == _meaning(said) and _depth(code, place) == _depth(other, theirs[k]):
+            continue
+        return Exchange(k, _put(code, place, said, _depth(other, theirs[k])))
+    return Exchange(len(mine), None)
+
+
+def renamed(code: str, names: dict[str, str]) -> str:
+    """The code with whole words exchanged, all at once."""
+    return re.sub(r"[^\W\d]\w*", lambda word: names.get(word[0], word[0]), code) if names else code
+
+
+def _put(code: str, place: Range, said: str, depth: int | None) -> str | None:
+    """The code with this in a statement's place, at the depth that it had where it comes from."""
+    start, end = place
+    if depth is not None and (own := _depth(code, place)) is not None:
+        start, said = start - own, " " * depth + said
+    changed = code[:start] + said + code[end:]
+    return changed if reads(changed) else None
+
+
+def _depth(code: str, place: Range) -> int | None:
+    """Blanks before a statement; None if it does not begin its line."""
+    before = code[code.rfind("\n", 0, place[0]) + 1 : place[0]]
+    return None if before.strip() else len(before)
+
+
+@lru_cache(maxsize=1 << 16)
+def _meaning(statement: str) -> str:
+    """The same for statements that differ in nothing that runs: layout, comments, parentheses."""
+    for begun in (statement, f"{statement} pass", f"{statement.removeprefix('el')} pass"):
+        try:
+            return f"{statement[:4] == 'elif'} {ast.dump(parsed(begun))}"
+        except BROKEN:
+            continue
+    return statement
+
+
+@lru_cache(maxsize=1 << 16)
+def _bound(statement: str) -> tuple[str, ...]:
+    """Names that a statement or a header binds, in order."""
+    for begun in (statement, f"{statement} pass"):
+        try:
+            tree = parsed(begun)
+        except BROKEN:
+            continue
+        names = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
+        return tuple(node.id for node in names)
+    return ()

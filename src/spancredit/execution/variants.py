@@ -43,18 +43,19 @@ def variants(program: str, stretches: Sequence[Range]) -> list[str | None]:
     syntax alone (`try`, `finally`, `match`, the `else` of a loop).
     """
     pieces = cut_python(program, 0, len(program))
-    return [_without(program, [piece for piece in pieces if _held(program, piece, stretch)]) for stretch in stretches]
+    return [_without(program, [piece for piece in pieces if held(program, piece, stretch)]) for stretch in stretches]
 
 
 def fingerprint(program: str) -> str:
     """The same for programs that differ in nothing that runs: layout, comments, parentheses."""
     try:
-        return ast.dump(_parsed(program))
+        return ast.dump(parsed(program))
     except BROKEN:
         return program
 
 
-def _held(program: str, piece: Piece, stretch: Range) -> bool:
+def held(program: str, piece: Piece, stretch: Range) -> bool:
+    """Whether a stretch holds a piece, or the piece the stretch, as far as either lies in the other."""
     first, last = core(program, piece[:2])
     common = min(last, stretch[1]) - max(first, stretch[0])
     return common > 0 and common >= SHARE * min(last - first, stretch[1] - stretch[0])
@@ -89,13 +90,19 @@ def _instead(core: str, kind: str) -> str:
 def reads(program: str) -> bool:
     """Whether Python can."""
     try:
-        _parsed(program)
+        parsed(program)
     except BROKEN:
         return False
     return True
 
 
-def _parsed(program: str) -> ast.Module:
+def without(program: str, stretch: Range) -> str | None:
+    """The program without what one stretch holds, as in `variants`."""
+    return variants(program, [stretch])[0]
+
+
+def parsed(program: str) -> ast.Module:
+    """Raises one of `BROKEN` if Python cannot read it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about escapes in strings
         return ast.parse(program)

@@ -10,7 +10,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from spancredit.counterfactual.measure import BLAME, PROXIES
-from spancredit.crediting import EXECUTION
+from spancredit.crediting import EXECUTION, GIVEN
 from spancredit.errors import RecordError
 from spancredit.report.visible import visible_json
 from spancredit.text.align import align
@@ -50,14 +50,18 @@ def make_record(
 def measure_of(record: dict[str, Any]) -> str:
     """What its spans' drops are: nats, a share of tests, or a proxy's score."""
     method = record.get("method")
-    if method == EXECUTION:
+    if method in EXECUTION:
         return f"drop {TESTS}"
+    if method == GIVEN:
+        return "drop"
     return "surprisal" if method == BLAME else str(method) if method in PROXIES else "drop (nats)"
 
 
 def unit_of(metrics: Sequence[dict[str, Any]]) -> str:
     """What the mean drops of a run are."""
-    return TESTS if any(row.get(f"credit/method/{EXECUTION}") for row in metrics) else "nats"
+    by_tests = any(row.get(f"credit/method/{method}") for row in metrics for method in EXECUTION)
+    given = any(row.get(f"credit/method/{GIVEN}") for row in metrics)
+    return TESTS if by_tests else "in their own unit" if given else "nats"
 
 
 def append_lines(path: Path, rows: Sequence[dict[str, Any]]) -> None:

@@ -46,7 +46,8 @@ class Candidate:
         code: A module's source.
         entry_point: A callable that it defines.
         calls: In the order in which one process makes them. Nothing else reaches that process.
-        cpu_seconds: Processor time of its visit, where it may take less than the sandbox's limit; fractions count.
+        cpu_seconds: Processor time of its visit, where it may take less than the sandbox's limit; fractions count. On
+            the wall it has eight times as long, and a second.
     """
 
     code: str

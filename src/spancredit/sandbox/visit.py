@@ -18,6 +18,7 @@ LARGEST = 1 << 26  # bytes of a program, and of a call's arguments
 
 # Seconds by which a limit on processor time can strike before the time that is counted afterwards reaches it.
 TICK = 0.1
+LEAST_WALL, WALL = 1.0, 8.0  # seconds; and for each second of processor time of a candidate's own
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def visit(zygote: Zygote, candidate: Candidate, calls: bytes, limits: Limits) ->
     began = time.monotonic()
     cpu_limit = min(limits.cpu_seconds, candidate.cpu_seconds or math.inf)
     with zygote.fork(limits.memory, cpu_limit) as channel:
-        talk = Conversation(channel, request, budgets, began + limits.seconds, limits.output)
+        talk = Conversation(channel, request, budgets, began + _wall(candidate, limits), limits.output)
         status, detail = talk.hold()
     wait_status, cpu_seconds = zygote.end()
     if status is None:
@@ -70,6 +71,13 @@ def visit(zygote: Zygote, candidate: Candidate, calls: bytes, limits: Limits) ->
     missing = len(budgets) - len(talk.results)
     results = (*talk.results, *[Result("unfinished")] * missing)
     return Outcome(status, results, time.monotonic() - began, cpu_seconds, detail)
+
+
+def _wall(candidate: Candidate, limits: Limits) -> float:
+    """Seconds on the wall: one with little processor time that sleeps should not take all that others may."""
+    if candidate.cpu_seconds is None:
+        return limits.seconds
+    return min(limits.seconds, LEAST_WALL + WALL * candidate.cpu_seconds)
 
 
 def _sendable(what: str, value: object) -> bytes:
@@ -84,8 +92,9 @@ def _hung_up(wait_status: int, cpu_seconds: float, limit: float) -> tuple[Outcom
     if not os.WIFSIGNALED(wait_status):
         return "exited", f"exit code {os.waitstatus_to_exitcode(wait_status)}"
     number = os.WTERMSIG(wait_status)
-    used_up = cpu_seconds >= limit - TICK
-    if number == signal.SIGXCPU or (number in (signal.SIGKILL, signal.SIGPROF) and used_up):
+    by_timer = number == signal.SIGPROF and limit != int(limit)  # which strikes by ticks, so early
+    killed = number == signal.SIGKILL and cpu_seconds >= math.ceil(limit) - TICK
+    if number == signal.SIGXCPU or by_timer or killed:
         return "cpu", f"{limit:g} s"
     known = number in set(signal.Signals)
     return "crashed", signal.Signals(number).name if known else f"signal {number}"

@@ -11,7 +11,8 @@ from spancredit.tasks.code.sets import SETS, sandbox_settings
 from spancredit.tasks.prompts import STYLES, Style
 
 TASKS = ("wordproblems", "gsm8k", "code")
-OUTCOMES = ("answer", "execution", "exchange", "probe")
+BY_EXECUTION = ("execution", "exchange")  # no model is asked
+OUTCOMES = ("answer", *BY_EXECUTION, "probe")
 OF_GSM8K = ("held_out_dataset",)
 OF_CODE = ("code_set", "sandbox_level", "sandbox_seconds", "sandbox_memory", "sandbox_processes")
 FOREIGN = {

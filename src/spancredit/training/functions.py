@@ -3,27 +3,23 @@
 A `probe_func` says what to ask after a completion; a `credit_func` measures the outcome itself.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from typing import Any
 
 from spancredit.config import CreditConfig
 from spancredit.crediting import NEED_POLICY
-from spancredit.errors import TrainerError
+from spancredit.errors import SpanCreditError, TrainerError
+from spancredit.training.rewards import SHORT
 from spancredit.types import Credit, Probe, Rollout
 
 Row = dict[str, Any]  # of the dataset
 ProbeFunc = Callable[[Sequence[Rollout], Sequence[Row]], Sequence[Probe | None]]
 CreditFunc = Callable[[Sequence[Rollout], Sequence[Row], CreditConfig], Sequence[Credit]]
 OF_FORWARDS = (
-    "scorer",
-    "intervention",
-    "horizon",
-    "budget",
-    "influence",
-    "noise_floor",
-    "full_scale",
-    "answer_pattern",
+    *("scorer", "intervention", "filler", "horizon", "budget", "influence", "max_tokens_per_forward"),
+    *("noise_floor", "full_scale", "answer_pattern", "answer_weight"),
 )
 
 
@@ -37,16 +33,28 @@ def check_functions(config: CreditConfig, probe_func: ProbeFunc | None, credit_f
         return
     if probe_func is not None:
         raise TrainerError("there are a probe_func and a credit_func; expected one: the latter measures by itself.")
+    check_credit_func(config)
+
+
+def check_credit_func(config: CreditConfig, prefix: str = "credit_") -> None:
+    """Refuse settings that a `credit_func` does not read, such as drops by execution, which makes no forward.
+
+    Args:
+        prefix: Of the settings' names, where the user has them.
+
+    Raises:
+        TrainerError: if one is set.
+    """
     if config.mode in NEED_POLICY:
         raise TrainerError(
-            f"credit_mode is {config.mode!r}, which needs {NEED_POLICY[config.mode]}; a credit_func, such as drops by "
+            f"{prefix}mode is {config.mode!r}, which needs {NEED_POLICY[config.mode]}; a credit_func, such as drops by "
             "execution, expects 'counterfactual', 'inverted' or 'random'."
         )
     defaults = {f.name: f.default for f in fields(CreditConfig)}
     for name in OF_FORWARDS:
         if getattr(config, name) != defaults[name]:
             raise TrainerError(
-                f"credit_{name} is {getattr(config, name)!r}, and credit is measured by a credit_func, such as drops "
+                f"{prefix}{name} is {getattr(config, name)!r}, and credit is measured by a credit_func, such as drops "
                 "by execution, which makes no forward; expected it unset."
             )
 
@@ -59,19 +67,35 @@ def credits_by(
     Raises:
         TrainerError: if that is not one `Credit` a rollout, with one weight a token.
     """
-    credits = list(func(rollouts, rows, config))
+    with _named("credit_func"):
+        credits = list(func(rollouts, rows, config))
     if len(credits) != len(rollouts):
         raise TrainerError(
             f"credit_func returned {len(credits)} credits for {len(rollouts)} rollouts; expected one each."
         )
     for i, (rollout, credit) in enumerate(zip(rollouts, credits, strict=True)):
-        if not isinstance(credit, Credit) or len(credit.token_weights) != len(rollout.completion_ids):
+        if not isinstance(credit, Credit) or credit.token_weights.shape != (len(rollout.completion_ids),):
             got = f"{len(credit.token_weights)} weights" if isinstance(credit, Credit) else f"a {type(credit).__name__}"
             raise TrainerError(
                 f"credit_func returned {got} for rollout {i} of {len(rollout.completion_ids)} tokens; expected a "
                 "Credit with one weight a token."
             )
+        if not credit.token_weights.isfinite().all():
+            raise TrainerError(
+                f"credit_func returned weights for rollout {i} that are no numbers; expected finite ones."
+            )
     return credits
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """What fails inside fails by this name; what is an error of ours says enough."""
+    try:
+        yield
+    except SpanCreditError:
+        raise
+    except Exception as error:
+        raise TrainerError(f"{name} raised {SHORT.repr(error)}; expected a result for each rollout.") from error
 
 
 def probed_by(func: ProbeFunc, rollouts: Sequence[Rollout], rows: Sequence[Row]) -> list[Rollout]:
@@ -80,7 +104,8 @@ def probed_by(func: ProbeFunc, rollouts: Sequence[Rollout], rows: Sequence[Row])
     Raises:
         TrainerError: if that is not one `Probe` or None a rollout.
     """
-    probes = list(func(rollouts, rows))
+    with _named("probe_func"):
+        probes = list(func(rollouts, rows))
     if len(probes) != len(rollouts):
         raise TrainerError(f"probe_func returned {len(probes)} probes for {len(rollouts)} rollouts; expected one each.")
     for i, probe in enumerate(probes):

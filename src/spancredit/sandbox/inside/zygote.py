@@ -64,7 +64,9 @@ def serve(control_fd: int, confined: bool, listable: str, readable: list[str]) -
     os.closerange(_CHANNEL + 1, os.sysconf("SC_OPEN_MAX"))
     control = socket.socket(fileno=_CHANNEL)
     os.environ.clear()
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGPROF, signal.SIGXCPU):  # whatever the parent does with them
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGPROF, signal.SIGXCPU))
     for name in PRELOADED:
         importlib.import_module(name)
     for what, limit in _ALIKE:

@@ -48,15 +48,7 @@ class Extracted:
 
 
 def extract(completion: str, problem: CodeProblem) -> Extracted:
-    """The program of a completion, and where in the completion it stands: what `extract_program` says of it."""
-    program, begins = _extracted(completion, problem)
-    own = program[begins:].rstrip()
-    found = completion.rfind(own) if own else -1
-    return Extracted(program, begins, max(found, 0), len(own) if found >= 0 else 0)
-
-
-def extract_program(completion: str, problem: CodeProblem) -> str:
-    """The program of a completion.
+    """The program of a completion, and where in the completion it stands.
 
     Of several fenced blocks the last one counts that defines the entry point. Without any, a completion that begins
     with an indented line continues the prompt, and so does the first block of another. Prose before a definition is
@@ -65,27 +57,39 @@ def extract_program(completion: str, problem: CodeProblem) -> str:
     Args:
         completion: What a model said, without special tokens.
     """
-    return _extracted(completion, problem)[0]
-
-
-def _extracted(completion: str, problem: CodeProblem) -> tuple[str, int]:
-    """The program, and from which of its characters on it is the completion's text."""
-    text = THOUGHTS.sub("", completion).replace("\r\n", "\n")
-    blocks = [text[slice(*inside_fences(text, start, end))] for start, end, code in prose_and_code(text) if code]
-    defining = [block for block in blocks if _definition(problem, block)]
-    code = defining[-1] if defining else text
-    definition = _definition(problem, code)
+    thoughts = THOUGHTS.match(completion)
+    skipped = thoughts.end() if thoughts else 0
+    text = completion[skipped:].replace("\r\n", "\n")
+    blocks = [inside_fences(text, start, end) for start, end, code in prose_and_code(text) if code]
+    defining = [block for block in blocks if _definition(problem, text[slice(*block)])]
+    start, end = defining[-1] if defining else (0, len(text))
+    definition = _definition(problem, text[start:end])
     if definition is None:
-        return _continued(problem, [text, *blocks])
-    if not defining and (begins := CODE_BEGINS.search(code)):
-        code = code[begins.start() :]
-        definition = _definition(problem, code)
+        before, own, begins = _continued(problem, text, [(0, len(text)), *blocks])
+    else:
+        if not defining and (found := CODE_BEGINS.search(text)):
+            start = found.start()
+            definition = _definition(problem, text[start:])
+        before, own, begins = _defined(problem, text[start:end], start, definition)
+    size = len(own.rstrip())
+    there = completion[skipped + begins :].startswith(own[:size])  # not where line ends were others
+    return Extracted(before + own, len(before), skipped + begins, size if there else 0)
+
+
+def extract_program(completion: str, problem: CodeProblem) -> str:
+    """The program of a completion, as `extract` finds it."""
+    return extract(completion, problem).program
+
+
+def _defined(problem: CodeProblem, code: str, start: int, definition: re.Match[str] | None) -> tuple[str, str, int]:
+    """What stands before the completion's own text in the program, that text, and where in the completion it begins."""
     assert definition is not None
     module = _cut(code, TESTS, definition.end())
     module = next((one for one in _shorter(module, definition.end()) if _parses(one)), module)
-    futures, rest = FUTURE.findall(module), FUTURE.sub("", module)
-    before = "".join(futures) + _before(problem)
-    return before + rest, len(before)
+    futures = list(FUTURE.finditer(module))
+    last = futures[-1].end() if futures else 0
+    moved = "".join(found[0] for found in futures) + _before(problem) + FUTURE.sub("", module[:last])
+    return moved, module[last:], start + last
 
 
 def _definition(problem: CodeProblem, code: str) -> re.Match[str] | None:
@@ -96,17 +100,19 @@ def _definition(problem: CodeProblem, code: str) -> re.Match[str] | None:
     return last
 
 
-def _continued(problem: CodeProblem, texts: list[str]) -> tuple[str, int]:
-    """The prompt and its continuation, the first of the texts that can be one; where that begins.
+def _continued(problem: CodeProblem, text: str, places: list[tuple[int, int]]) -> tuple[str, str, int]:
+    """The same for a continuation of the prompt: the first of the places that can be one.
 
     Tokenizers may drop the blanks that a text begins with: they are put back.
     """
-    body = _cut(next(iter([text for text in texts if INDENTED.match(text)] or texts[1:] or texts)), STOPS, 0)
-    possible = [(problem.prompt, body), (f"{problem.prompt}    ", body.lstrip(" "))]
+    indented = [place for place in places if INDENTED.match(text[slice(*place)])]
+    start, end = next(iter(indented or places[1:] or places))
+    body = _cut(text[start:end], STOPS, 0)
+    blanks = len(body) - len(body.lstrip(" "))
+    possible = [(problem.prompt, body, start), (f"{problem.prompt}    ", body[blanks:], start + blanks)]
     if not INDENTED.match(body):
         possible.reverse()
-    before, rest = next((one for one in possible if _parses("".join(one))), (problem.prompt, body))
-    return before + rest, len(before)
+    return next((one for one in possible if _parses(one[0] + one[1])), (problem.prompt, body, start))
 
 
 def _cut(code: str, stops: tuple[str, ...], start: int) -> str:

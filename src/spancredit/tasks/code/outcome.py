@@ -4,15 +4,19 @@ Both are what `CreditGRPOTrainer` takes: functions of rollouts and of the datase
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
 from spancredit.config import CreditConfig
 from spancredit.crediting import credit_from_drops
+from spancredit.errors import ConfigError, DataError
 from spancredit.execution.drops import Passed, Program, exchange_drops, execution_drops
-from spancredit.tasks.code.extract import Extracted, extract
+from spancredit.sandbox import Call
+from spancredit.tasks.code.extract import extract
 from spancredit.tasks.code.functions import EXAMPLES
+from spancredit.tasks.code.problem import CodeProblem
 from spancredit.tasks.code.reward import Reward
 from spancredit.text.align import align
 from spancredit.text.locate import locate_all
@@ -20,49 +24,96 @@ from spancredit.types import Cost, Credit, Probe, Rollout, Span
 
 Row = dict[str, Any]
 CPU_SECONDS = 0.25  # of a variant: one that lost its way out of a loop is worth no more
+FULL_SCALE = 0.25  # of the tests: a drop of less is no full importance, however small the others are
 KNOWN = 20_000  # programs whose tests are remembered
-LONGEST_VALUE = 24  # characters of a value that is asked for
+LONGEST_VALUE = 12  # characters of a value that is asked for
 
 
 def execution_credit(
     reward: Reward, tokenizer: PreTrainedTokenizerBase, *, exchange: bool = False, cpu_seconds: float = CPU_SECONDS
 ) -> Callable[[Sequence[Rollout], Sequence[Row], CreditConfig], list[Credit]]:
-    """Credit by execution: each span is taken out of its program, and the drop is in the share of tests that pass.
+    """Credit by execution: each statement is taken out of its program, and the drop is in the share of tests that pass.
+
+    Spans are statements, whatever segmenter the configuration names.
 
     Args:
-        exchange: Whether a span is exchanged instead, for what the other completions of its problem have in its place.
         reward: Knows the problems, whose names are the rows' `answer`, and where programs run.
+        exchange: Whether a statement is exchanged instead, for what the other completions of its problem have in its
+            place: as far as they are in one call, so a group should not be split over ranks.
         cpu_seconds: Processor time of a program with all its calls; calls that are not answered in it fail.
 
     Returns:
-        A `credit_func` of `CreditGRPOTrainer`. It raises what `Reward` raises.
+        A `credit_func` of `CreditGRPOTrainer`. It raises what `Reward` raises, and DataError if a row has no `answer`.
+
+    Raises:
+        ConfigError: if `cpu_seconds` is no positive number.
     """
-    measure = exchange_drops if exchange else execution_drops
+    if not cpu_seconds > 0:
+        raise ConfigError(f"cpu_seconds is {cpu_seconds}; expected a number above 0.")
     known: dict[tuple[Any, str], Passed] = {}
 
-    def run(pairs: Sequence[tuple[Any, str]]) -> list[Passed]:
+    def run(pairs: Sequence[tuple[Any, str]]) -> list[tuple[Passed, bool]]:
         return reward.passed([name for name, _ in pairs], [program for _, program in pairs], cpu_seconds)
 
     def credits(rollouts: Sequence[Rollout], rows: Sequence[Row], config: CreditConfig) -> list[Credit]:
         if len(known) > KNOWN:
             known.clear()
-        spans: list[list[Span]] = [[] for _ in rollouts]
-        programs: dict[int, Program] = {}
-        for i, (rollout, row) in enumerate(zip(rollouts, rows, strict=True)):
-            if rollout.advantage == 0 or config.mode == "uniform":
-                continue
-            spans[i], said = locate_all(i, rollout, tokenizer, config)
-            aligned = align(tokenizer, rollout.completion_ids[:said])
-            found = extract(aligned.text, reward.problem(row["answer"]))
-            if found.size:
-                ranges = [(aligned.starts[span.start], aligned.ends[span.end - 1]) for span in spans[i]]
-                programs[i] = _program(row["answer"], found, ranges)
-        executed = dict(zip(programs, measure(list(programs.values()), run, known), strict=True))
-        drops = [executed[i].drops_K if i in executed else None for i in range(len(rollouts))]
-        costs = [Cost(runs=executed[i].runs if i in executed else 0) for i in range(len(rollouts))]
-        return credit_from_drops(rollouts, spans, drops, config, costs=costs)
+        by_statement = replace(config, segmenter="python")
+        found = [
+            _located(i, rollout, _name(row), reward, tokenizer, by_statement)
+            for i, (rollout, row) in enumerate(zip(rollouts, rows, strict=True))
+        ]
+        asked = [i for i, one in enumerate(found) if one.program is not None and _counts(rollouts[i], config)]
+        programs = [program for i in asked if (program := found[i].program) is not None]
+        if exchange:
+            others = [one.program for i, one in enumerate(found) if one.program is not None and i not in asked]
+            executed = exchange_drops(programs, run, known, others)
+        else:
+            executed = execution_drops(programs, run, known)
+        measured = dict(zip(asked, executed, strict=True))
+        return credit_from_drops(
+            rollouts,
+            [one.spans for one in found],
+            [measured[i].drops_K if i in measured else None for i in range(len(rollouts))],
+            by_statement,
+            costs=[Cost(runs=measured[i].runs if i in measured else 0) for i in range(len(rollouts))],
+            method="exchange" if exchange else "execution",
+            full_scale=FULL_SCALE,
+        )
 
     return credits
+
+
+@dataclass(frozen=True)
+class _Located:
+    """The spans of a completion, and its program with the same stretches, if there is one that can be located."""
+
+    spans: list[Span]
+    program: Program | None
+
+
+def _located(
+    i: int, rollout: Rollout, name: str, reward: Reward, tokenizer: PreTrainedTokenizerBase, config: CreditConfig
+) -> _Located:
+    spans, said = locate_all(i, rollout, tokenizer, config)
+    aligned = align(tokenizer, rollout.completion_ids[:said])
+    found = extract(aligned.text, reward.problem(name))
+    if not found.size:
+        return _Located(spans, None)
+    ranges = [(aligned.starts[span.start], aligned.ends[span.end - 1]) for span in spans]
+    return _Located(spans, Program(name, found.program, tuple(found.place_of(*one) for one in ranges)))
+
+
+def _counts(rollout: Rollout, config: CreditConfig) -> bool:
+    """Whether the weights of a rollout could matter."""
+    masked = rollout.loss_mask is not None and not any(rollout.loss_mask)
+    return config.mode != "uniform" and rollout.advantage != 0 and not masked
+
+
+def _name(row: Row) -> str:
+    if "answer" not in row:
+        raise DataError(f"a row of the dataset has the columns {sorted(row)}; expected answer, the problem's name.")
+    return str(row["answer"])
 
 
 def call_probes(
@@ -88,15 +139,16 @@ def call_probes(
         ]
         fresh = [one for one in short if one[0] not in problem.calls[:EXAMPLES]]
         for call, value in (fresh or short)[:1]:
-            return Probe(ids(f"\n>>> {problem.entry_point}({', '.join(map(repr, call.args))})\n"), ids(value))
+            return Probe(ids(f"\n{typed(problem, call)}"), ids(value))
         return None
 
     def probes(rollouts: Sequence[Rollout], rows: Sequence[Row]) -> list[Probe | None]:
-        found = {name: probe(name) for name in {row["answer"] for row in rows}}
-        return [found[row["answer"]] for row in rows]
+        found = {name: probe(name) for name in {_name(row) for row in rows}}
+        return [found[_name(row)] for row in rows]
 
     return probes
 
 
-def _program(name: str, found: Extracted, ranges: Sequence[tuple[int, int]]) -> Program:
-    return Program(name, found.program, tuple(found.place_of(*one) for one in ranges))
+def typed(problem: CodeProblem, call: Call) -> str:
+    """The call as one types it into an interpreter."""
+    return f">>> {problem.entry_point}({', '.join(map(repr, call.args))})\n"

@@ -23,6 +23,7 @@ from spancredit.tasks.code.problem import CodeProblem
 
 MOST_PROCESSES = 8  # unasked
 WALL = 3.0  # seconds on the wall for one of the processor: others work on this machine, too
+OF_THE_MACHINE = ("cpu", "timeout", "lost")  # verdicts that say how busy it was, too
 LEAST_MEMORY = 64  # MiB, of which Python itself takes 40
 
 
@@ -132,15 +133,17 @@ class Reward:
         box = self.open()
         return judge(box, [self._known(box, name) for name in answer], [said(one) for one in completions])
 
-    def passed(self, names: Sequence[str], programs: Sequence[str], cpu_seconds: float) -> list[tuple[bool, ...]]:
-        """For whole programs, each of the problem of that name: which tests pass.
+    def passed(
+        self, names: Sequence[str], programs: Sequence[str], cpu_seconds: float
+    ) -> list[tuple[tuple[bool, ...], bool]]:
+        """For whole programs, each of the problem of that name: which tests pass, and whether they would another time.
 
         Args:
             cpu_seconds: Processor time of each program, if less than the sandbox's limit.
         """
         box = self.open()
         verdicts = judge_programs(box, [self._known(box, name) for name in names], programs, cpu_seconds)
-        return [one.passed for one in verdicts]
+        return [(one.passed, one.status not in OF_THE_MACHINE) for one in verdicts]
 
     def problem(self, name: str) -> CodeProblem:
         """The problem of this name, with its expected values."""

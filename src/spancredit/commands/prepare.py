@@ -1,0 +1,150 @@
+"""From settings to what a trainer is given: policy, tokenizer, task, problems, rewards; what is refused before that."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from accelerate.utils import is_peft_model
+from transformers import PreTrainedTokenizerBase
+from transformers.utils import is_peft_available
+from trl import ModelConfig, get_peft_config, get_quantization_config
+from trl.rewards import get_soft_overlong_punishment
+
+from spancredit.commands.train_arguments import TaskArguments, parse
+from spancredit.errors import ConfigError
+from spancredit.models import load_policy
+from spancredit.tasks.settings import BY_EXECUTION
+from spancredit.tasks.task import Task, load_task
+from spancredit.training.functions import check_credit_func
+from spancredit.training.sampling import prompts_per_batch
+from spancredit.training.trl import CreditGRPOConfig
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a trainer is given.
+
+    Args:
+        rows: The training set.
+        rewards: Reward functions in TRL's form.
+        functions: The `credit_func` or `probe_func` of the outcome, by name.
+        had_pad: Whether the tokenizer has a pad token before TRL gives it one.
+    """
+
+    policy: Any
+    tokenizer: PreTrainedTokenizerBase
+    peft_config: Any
+    task: Task
+    rows: list[dict[str, Any]]
+    rewards: list[Callable[..., list[float]]]
+    functions: dict[str, Callable[..., Any]]
+    had_pad: bool
+
+
+def prepare(asked: TaskArguments, arguments: CreditGRPOConfig, model: ModelConfig) -> Prepared:
+    """Load all of it.
+
+    Raises:
+        ConfigError: if settings do not go together, or there are too few problems for a batch.
+        ModelError, DataError, SandboxError: if the model, the task's problems or its sandbox cannot be had.
+    """
+    peft_config = _peft_config(model)
+    policy, tokenizer = load_policy(str(model.model_name_or_path), trainable=True, **init_arguments(model, arguments))
+    if peft_config is not None and is_peft_model(policy):
+        raise ConfigError(
+            "--use_peft is set, and the model is an adapter, which is trained on as it is; expected no --use_peft."
+        )
+    task = load_task(asked, arguments.seed, tokenizer)
+    rows = task.rows("train")
+    _check_size(len(rows), arguments)
+    return Prepared(
+        policy,
+        tokenizer,
+        peft_config,
+        task,
+        rows,
+        rewards((asked.partial_reward and task.shares) or task.reward, asked.overlong_cache, arguments),
+        task.functions.get(asked.measured_outcome, {}),
+        tokenizer.pad_token_id is not None,
+    )
+
+
+def parse_checked(config: Path | None, flags: list[str]) -> tuple[TaskArguments, CreditGRPOConfig, ModelConfig]:
+    """Settings from a YAML file and flags, refused here if this command could not run with them."""
+    task, arguments, model = parse(config, flags)
+    _check(arguments)
+    _check_outcome(task.measured_outcome, arguments)
+    if task.overlong_cache > most_tokens(arguments):
+        most = most_tokens(arguments)
+        raise ConfigError(f"overlong_cache is {task.overlong_cache}; expected at most max_completion_length, {most}.")
+    if task.train_problems is not None:
+        _check_size(task.train_problems, arguments)
+    if arguments.chat_template_kwargs is not None:
+        raise ConfigError(
+            "chat_template_kwargs would change what training asks and not what held-out accuracy does; expected a chat "
+            "template that is as it should be."
+        )
+    _peft_config(model)
+    return task, arguments, model
+
+
+def _check_size(problems: int, arguments: CreditGRPOConfig) -> None:
+    least = prompts_per_batch(arguments)
+    if problems < least:
+        raise ConfigError(f"train_problems is {problems}; expected at least {least}, one generation batch.")
+
+
+def most_tokens(arguments: CreditGRPOConfig) -> int:
+    """Of a completion."""
+    return int(arguments.max_completion_length or 512)
+
+
+def rewards(
+    right: Callable[..., list[float]], overlong_cache: int, arguments: CreditGRPOConfig
+) -> list[Callable[..., list[float]]]:
+    """Whether the answer is right, and DAPO's soft overlong punishment if it is asked for."""
+    overlong = get_soft_overlong_punishment(most_tokens(arguments), overlong_cache)
+    return [right, *([overlong] if overlong_cache else [])]
+
+
+def init_arguments(model: ModelConfig, arguments: CreditGRPOConfig) -> dict[str, object]:
+    """How TRL's own script loads a model from its ModelConfig."""
+    return {
+        "revision": model.model_revision,
+        "trust_remote_code": arguments.trust_remote_code,
+        "attn_implementation": model.attn_implementation,
+        "dtype": model.dtype or "auto",
+        "quantization_config": get_quantization_config(model),
+        **(arguments.model_init_kwargs or {}),
+    }
+
+
+def _peft_config(model: ModelConfig) -> object:
+    if model.use_peft and not is_peft_available():
+        raise ConfigError("--use_peft needs the package peft, which is not installed: pip install 'spancredit[peft]'.")
+    return get_peft_config(model)
+
+
+def _check(arguments: CreditGRPOConfig) -> None:
+    """Refuse checkpoints that a run could not continue from. Micro-batches are counted on each process alike."""
+    uses = arguments.steps_per_generation * arguments.num_iterations  # of one generation batch, in micro-batches
+    saved = arguments.save_steps * arguments.gradient_accumulation_steps
+    if arguments.save_strategy == "steps" and saved >= 1 and saved % uses:
+        raise ConfigError(
+            f"save_steps is {arguments.save_steps}, in the middle of the {uses} uses of a generation batch, which a "
+            f"resumed run would lose; expected save_steps x gradient_accumulation_steps to be a multiple of {uses}."
+        )
+
+
+def _check_outcome(outcome: str, arguments: CreditGRPOConfig) -> None:
+    """Refuse settings that credit by execution does not read, and groups that it would not see whole."""
+    if outcome not in BY_EXECUTION or arguments.credit.mode == "uniform":
+        return
+    check_credit_func(arguments.credit)
+    own = arguments.per_device_train_batch_size * arguments.steps_per_generation
+    if outcome == "exchange" and own % arguments.num_generations:
+        raise ConfigError(
+            f"each process generates {own} completions at a time, and num_generations is {arguments.num_generations}; "
+            "outcome 'exchange' expects a multiple, since it exchanges within a group and a process."
+        )
