@@ -54,7 +54,7 @@ METRICS = (
     Metric(
         "credit/method/METHOD",
         "count",
-        "rollouts measured by it: `exact`, `coarse`, `horizon_N`, `blame`, a proxy's name, `execution`, `exchange`, `given`",
+        "rollouts measured by it: `exact`, `coarse`, `horizon_N`, `blame`, `execution`, `exchange`, `given`, a proxy",
     ),
     Metric(
         "credit/agreement", "Spearman", "drops under a budget against exact ones, of the rollouts that were checked"
