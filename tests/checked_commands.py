@@ -24,6 +24,7 @@ def check(command: list[str]) -> None:
         Exception: of the parser, or an AssertionError, if it could not be run.
     """
     program, *arguments = command
+    program = program.removeprefix(".venv/bin/")
     checks = {"spancredit": check_spancredit, "python": check_python, "pip": check_pip, "make": check_make}
     if program == "accelerate":
         check_accelerate(arguments)

@@ -13,14 +13,14 @@ from toy_models import TRAINER
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from spancredit.commands.train import train
-from spancredit.models import BUNDLED_FOLDER, load_policy
+from spancredit.models import BUNDLED_FOLDERS, load_policy
 from spancredit.tasks.wordproblems import problems
 from spancredit.training.card import base_model
 from spancredit.training.trl import CreditGRPOConfig, CreditGRPOTrainer
 
 
 def trainer_of(model, folder: Path, **settings) -> CreditGRPOTrainer:
-    tokenizer = AutoTokenizer.from_pretrained(BUNDLED_FOLDER)
+    tokenizer = AutoTokenizer.from_pretrained(BUNDLED_FOLDERS["bundled"])
     rows = Dataset.from_list([problem.row() for problem in islice(problems("train", 0, "easy"), 8)])
     config = CreditGRPOConfig(
         output_dir=str(folder), num_generations=4, per_device_train_batch_size=4, **settings, **TRAINER
@@ -36,7 +36,7 @@ def settings_in(card: ModelCard) -> dict[str, str]:
 
 
 def test_a_trainers_card_names_base_credit_seed_and_paper(tmp_path):
-    model = LlamaForCausalLM(LlamaConfig.from_pretrained(BUNDLED_FOLDER))
+    model = LlamaForCausalLM(LlamaConfig.from_pretrained(BUNDLED_FOLDERS["bundled"]))
     model.config._name_or_path = "own/base"
     settings = {"credit_mode": "inverted", "credit_boost": 3.5, "credit_answer_pattern": "a|b", "seed": 7}
     trainer = trainer_of(model, tmp_path / "my-run", **settings)
@@ -67,12 +67,12 @@ def test_links_to_a_tracker_stay(tmp_path, monkeypatch):
         ("own/base", ("own/base", True)),
         ("own/base/weights.gguf", ("own/base/weights.gguf", False)),
         ("/home/somebody/secret/my-model", ("my-model", False)),
-        (str(BUNDLED_FOLDER), ("bundled", False)),
+        (str(BUNDLED_FOLDERS["bundled"]), ("bundled", False)),
         ("", ("weights that had no name", False)),
     ],
 )
 def test_a_path_is_named_by_its_last_part_and_is_no_name_on_the_hub(name, expected):
-    model = LlamaForCausalLM(LlamaConfig.from_pretrained(BUNDLED_FOLDER))
+    model = LlamaForCausalLM(LlamaConfig.from_pretrained(BUNDLED_FOLDERS["bundled"]))
     model.config._name_or_path = name
     assert base_model(model) == expected
 
@@ -80,14 +80,14 @@ def test_a_path_is_named_by_its_last_part_and_is_no_name_on_the_hub(name, expect
 def test_a_folder_that_is_there_is_no_name_on_the_hub(tmp_path, monkeypatch):
     (tmp_path / "own" / "base").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    model = LlamaForCausalLM(LlamaConfig.from_pretrained(BUNDLED_FOLDER))
+    model = LlamaForCausalLM(LlamaConfig.from_pretrained(BUNDLED_FOLDERS["bundled"]))
     model.config._name_or_path = "own/base"
     assert base_model(model) == ("base", False)
 
 
 def test_an_adapter_names_what_it_lies_over(tmp_path):
     peft = pytest.importorskip("peft")
-    model = LlamaForCausalLM(LlamaConfig.from_pretrained(BUNDLED_FOLDER))
+    model = LlamaForCausalLM(LlamaConfig.from_pretrained(BUNDLED_FOLDERS["bundled"]))
     model.name_or_path = model.config._name_or_path = "own/base"
     adapter = peft.get_peft_model(model, peft.LoraConfig(target_modules=["q_proj"], task_type="CAUSAL_LM"))
     assert base_model(adapter) == ("own/base", True)

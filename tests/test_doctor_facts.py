@@ -182,7 +182,7 @@ def test_what_training_would_refuse_before_it_starts_is_refused_here(tmp_path):
     lines = tmp_path / "few.jsonl"
     lines.write_text('{"question": "2 + 3?", "answer": "5\\n#### 5"}\n')
     flags = ["--task", "gsm8k", "--dataset", str(lines), "--held_out_dataset", str(lines)]
-    with pytest.raises(ConfigError, match="the training set has 1 problems; expected at least 16"):
+    with pytest.raises(ConfigError, match="the training set has 1; expected at least 16 problems"):
         job_of([*flags, "--per_device_train_batch_size", "128", "--num_generations", "8"], 4, str(tmp_path))
 
 

@@ -13,7 +13,7 @@ import torch
 from input_for_tests import assert_one_sentence
 
 from spancredit.errors import DataError, ModelError
-from spancredit.models import BUNDLED_FOLDER, load_policy
+from spancredit.models import BUNDLED_FOLDERS, load_policy
 from spancredit.tasks import gsm8k
 
 CODE = """
@@ -49,7 +49,7 @@ def canary(tmp_path) -> Path:
 @pytest.fixture
 def folder(tmp_path) -> Path:
     """The bundled policy, in a folder of its own, which a test can spoil."""
-    return Path(shutil.copytree(BUNDLED_FOLDER, tmp_path / "model"))
+    return Path(shutil.copytree(BUNDLED_FOLDERS["bundled"], tmp_path / "model"))
 
 
 def change(file: Path, **changes: object) -> None:
@@ -97,7 +97,7 @@ def test_a_models_own_code_is_refused(folder, canary, asked, monkeypatch):
 
 def test_a_tokenizers_own_code_is_not_run(folder, canary):
     with_code(folder, canary)
-    shutil.copy(BUNDLED_FOLDER / "config.json", folder)
+    shutil.copy(BUNDLED_FOLDERS["bundled"] / "config.json", folder)
     change(
         folder / "tokenizer_config.json",
         auto_map={"AutoTokenizer": [None, "own.OwnTokenizer"]},

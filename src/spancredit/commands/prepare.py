@@ -57,7 +57,7 @@ def prepare(asked: TaskArguments, arguments: CreditGRPOConfig, model: ModelConfi
         )
     task = load_task(asked, arguments.seed, tokenizer)
     rows = task.rows("train")
-    _check_size(len(rows), arguments)
+    _check_size("the training set has", len(rows), arguments)
     return Prepared(
         policy,
         tokenizer,
@@ -79,7 +79,7 @@ def parse_checked(config: Path | None, flags: list[str]) -> tuple[TaskArguments,
         most = most_tokens(arguments)
         raise ConfigError(f"overlong_cache is {task.overlong_cache}; expected at most max_completion_length, {most}.")
     if task.train_problems is not None:
-        _check_size(task.train_problems, arguments)
+        _check_size("train_problems is", task.train_problems, arguments)
     if arguments.chat_template_kwargs is not None:
         raise ConfigError(
             "chat_template_kwargs would change what training asks and not what held-out accuracy does; expected a chat "
@@ -89,10 +89,10 @@ def parse_checked(config: Path | None, flags: list[str]) -> tuple[TaskArguments,
     return task, arguments, model
 
 
-def _check_size(problems: int, arguments: CreditGRPOConfig) -> None:
+def _check_size(what: str, problems: int, arguments: CreditGRPOConfig) -> None:
     least = prompts_per_batch(arguments)
     if problems < least:
-        raise ConfigError(f"train_problems is {problems}; expected at least {least}, one generation batch.")
+        raise ConfigError(f"{what} {problems}; expected at least {least} problems, one generation batch.")
 
 
 def most_tokens(arguments: CreditGRPOConfig) -> int:
