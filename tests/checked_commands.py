@@ -63,6 +63,8 @@ def check_python(arguments: list[str]) -> None:
         credit_config(tree)
         assert not obstacles(tree), obstacles(tree)
         return
+    if arguments[:2] == ["-m", "pytest"]:
+        arguments = arguments[2:3]
     script = ROOT / arguments[0]
     assert script.is_file(), f"there is no {arguments[0]}"
     for word in arguments[1:]:

@@ -33,7 +33,12 @@ def normal(name: str) -> str:
 
 
 NEEDED = {normal(one) for one in PROJECT["dependencies"]}
-EXTRA = {normal(one) for name, some in PROJECT["optional-dependencies"].items() if name not in ("dev", "docs") for one in some}
+EXTRA = {
+    normal(one)
+    for name, some in PROJECT["optional-dependencies"].items()
+    if name not in ("dev", "docs")
+    for one in some
+}
 
 
 def imported(tree: ast.Module) -> Iterator[tuple[str, bool]]:
