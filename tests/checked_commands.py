@@ -14,7 +14,7 @@ from spancredit.commands.train_arguments import read_request
 from spancredit.training.verl.settings import credit_config, obstacles
 
 ROOT = Path(__file__).parents[1]
-OTHERS = {"torchrun", "trl"}  # of packages that are not ours: the name alone is checked
+OTHERS = {"pre-commit", "torchrun", "trl"}  # of packages that are not ours: the name alone is checked
 
 
 def check(command: list[str]) -> None:
