@@ -155,6 +155,7 @@ def test_what_one_of_two_functions_rates_counts(trainer_of):
     assert logged(trainer)[0]["frac_reward_none"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("value", "none"), [(1.0, 0), (None, 1), (math.nan, 1)])
 def test_rewards_that_never_differ_end_the_run_with_the_policy_as_it_was(trainer_of, policy, value, none):
     trainer = trainer_of(lambda completions, **_: [value] * len(completions), max_steps=3)

@@ -90,6 +90,7 @@ def test_a_verdict_cannot_be_forged(box, name):
     assert not any(verdict.passed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("completion", "status", "passed"),
     [
@@ -114,6 +115,7 @@ def test_a_verdict_says_how_a_completion_fared(box, completion, status, passed):
     assert verdict.status in STATUSES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("body", ["raise KeyError", "return [[]] * 10**7", "import os; os._exit(0)"])
 def test_a_call_without_a_value_is_none_that_returned_none(box, body):
     problem = CodeProblem("none", "def f(x):\n", "f", None, (Call((1,)), Call((2,))), (None, None))
@@ -158,6 +160,7 @@ def test_a_process_has_one_sandbox_for_its_settings_and_says_its_level():
     assert (box.limits.seconds, box.limits.cpu_seconds, box.limits.memory) == (9.0, 3, 1 << 30)
 
 
+@pytest.mark.slow
 def test_the_sandbox_of_a_process_ends_with_it():
     script = (
         "import psutil\nfrom spancredit.tasks.code.reward import SandboxSettings, process_sandbox\n"

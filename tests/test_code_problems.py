@@ -180,6 +180,7 @@ def test_functions_differ_are_the_same_each_time_and_their_splits_disjoint(diffi
         assert f">>> {one.entry_point}" in one.prompt
 
 
+@pytest.mark.slow
 def test_four_thousand_functions_are_there_of_each_difficulty_and_an_end_is_said():
     for difficulty in functions.DIFFICULTIES:
         assert len({one.name for one in islice(functions.problems("train", 0, difficulty), 4000)}) == 4000
@@ -191,6 +192,7 @@ def test_when_nothing_new_is_drawn_the_stream_ends_with_an_error(monkeypatch):
         list(functions.problems("train", 0, "easy"))
 
 
+@pytest.mark.slow
 def test_solutions_of_functions_pass_and_changed_ones_mostly_do_not(box):
     problems = [one for level in functions.DIFFICULTIES for one in islice(functions.problems("train", 1, level), 40)]
     right = judge(box, problems, [one.solution for one in problems])

@@ -371,6 +371,7 @@ def test_explain_says_what_is_wrong_in_one_sentence(arguments, said):
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.slow
 def test_a_launcher_may_start_several_processes_of_train_alone(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "2")

@@ -24,6 +24,7 @@ def long_case(size: int, count: int) -> tuple[sc.Rollout, list[tuple[int, int]],
     return sc.Rollout(ids[:20], ids[20:]), list(pairwise(cuts)), (size - 3, size)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "count", "most"), [(600, 200, 128), (600, 1, 50), (600, 7, 10_000)])
 @pytest.mark.parametrize("intervention", ["pad", "attention"])
 def test_many_spans_and_rows_beyond_the_ceiling_give_the_same_numbers(size, count, most, intervention):

@@ -115,6 +115,7 @@ def test_equal_answers_that_are_no_plain_number_vote_together_and_are_not_unread
     assert {strict.read(one) for one in samples} == {None}
 
 
+@pytest.mark.slow
 @needs_package
 def test_what_takes_too_long_is_zero_said_once_and_counted_and_the_next_is_judged(hasty, child, monkeypatch):
     monkeypatch.setattr(math_verify, "_child", lambda _: child)
@@ -152,6 +153,7 @@ def test_a_megabyte_and_odd_characters_are_zero_and_soon(text, hasty):
     assert time.monotonic() - started < 5
 
 
+@pytest.mark.slow
 @needs_package
 @pytest.mark.filterwarnings("ignore:spancredit. math-verify did not judge")
 def test_memory_is_bounded_too(hasty, child):
@@ -159,6 +161,7 @@ def test_memory_is_bounded_too(hasty, child):
     assert child.verdict("5", "#### 5") is True
 
 
+@pytest.mark.slow
 @needs_package
 def test_a_child_that_died_between_two_questions_is_replaced(child):
     assert child.verdict("5", "#### 5") is True
@@ -170,6 +173,7 @@ def test_a_child_that_died_between_two_questions_is_replaced(child):
     assert child.unjudged == 0
 
 
+@pytest.mark.slow
 @needs_package
 def test_an_interrupt_takes_the_question_with_it(child, monkeypatch):
     """The reply to a question that nobody waits for is not taken for the next one's."""

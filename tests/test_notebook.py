@@ -75,6 +75,7 @@ def test_without_a_tokenizer_ranges_stand_for_the_text():
     assert Page(credit._repr_html_()).text[:3] == ["[0:2]", "[2:4]", "[5:6]"]
 
 
+@pytest.mark.slow
 def test_values_know_no_view_until_one_is_asked():
     script = "import sys, spancredit; assert not [m for m in sys.modules if m.startswith('spancredit.report')]"
     subprocess.run([sys.executable, "-c", script], check=True)

@@ -271,6 +271,7 @@ def test_marks_around_the_line_and_the_number_are_no_part_of_it_and_units_change
     assert final_number(f"so.\n{text}") == number
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "part",
     [

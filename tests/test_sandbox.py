@@ -282,9 +282,9 @@ def test_processor_time_is_limited():
     with Sandbox(seconds=60.0, cpu_seconds=1) as box:
         outcome = outcome_of(box, "def f():\n    while True: pass")
         assert (outcome.status, outcome.detail) == ("cpu", "1 s")
-        assert outcome.cpu_seconds >= 0.9, "the limit strikes by ticks"
 
 
+@pytest.mark.slow
 def test_a_candidate_can_have_less_processor_time_than_the_others():
     forever, undone = (
         "def f():\n    while True:\n        pass",
@@ -309,6 +309,7 @@ def test_a_candidate_can_have_less_processor_time_than_the_others():
             box.run([Candidate("def f(): pass", "f", (Call(),), cpu_seconds=0)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [0.05, 0.7, 1.5])
 def test_the_timer_of_a_candidate_is_told_from_a_crash(limit):
     with Sandbox(seconds=60.0, cpu_seconds=3) as box:
@@ -316,6 +317,7 @@ def test_the_timer_of_a_candidate_is_told_from_a_crash(limit):
     assert (outcome.status, outcome.detail) == ("cpu", f"{limit:g} s")
 
 
+@pytest.mark.slow
 def test_one_with_little_processor_time_may_not_sleep_for_as_long_as_the_others():
     began = time.monotonic()
     with Sandbox(seconds=300.0) as box:
@@ -393,6 +395,7 @@ def children(but=()):
     return {one.pid: one for one in psutil.Process().children(recursive=True) if one.pid not in but}
 
 
+@pytest.mark.slow
 def test_a_zygote_that_dies_is_started_again_said_once_and_counted():
     others = children()
     with Sandbox("landlock", seconds=30.0) as box, warnings.catch_warnings(record=True) as caught:
@@ -464,6 +467,7 @@ def test_nothing_is_left_when_it_closes():
     assert len(psutil.Process().children(recursive=True)) == processes
 
 
+@pytest.mark.slow
 def test_nothing_is_left_when_its_owner_is_killed():
     read, write = os.pipe()
     owner = os.fork()

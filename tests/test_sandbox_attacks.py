@@ -19,7 +19,7 @@ from spancredit.sandbox.inside import landlock
 from spancredit.sandbox.process import Zygote
 from spancredit.sandbox.visit import Limits, encoded_calls, visit
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the sandbox needs Linux")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="the sandbox needs Linux")]
 
 MIB = 1 << 20
 SUBREAPER = 36

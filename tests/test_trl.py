@@ -56,6 +56,7 @@ def batches(trainer):
     return seen
 
 
+@pytest.mark.slow
 def test_uniform_credit_gives_the_stock_trainers_parameters_bit_for_bit(policy, tmp_path):
     config = settings(tmp_path, max_steps=5)
     stock = trained(policy, GRPOConfig(**config), GRPOTrainer)
@@ -158,6 +159,7 @@ def test_zero_advantage_costs_no_forward(policy, tmp_path):
     assert logged["credit/forwards"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [

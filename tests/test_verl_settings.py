@@ -176,12 +176,14 @@ def without_trl(*arguments):
     return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.slow
 def test_the_doctor_needs_no_trl():
     done = without_trl("doctor", "--help")
     assert done.returncode == 0, done.stderr
     assert "--verl" in done.stdout
 
 
+@pytest.mark.slow
 def test_training_without_trl_is_one_sentence():
     done = without_trl("train", "--max_steps", "1")
     assert done.returncode == 2

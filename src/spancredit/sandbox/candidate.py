@@ -47,7 +47,7 @@ class Candidate:
         entry_point: A callable that it defines.
         calls: In the order in which one process makes them. Nothing else reaches that process.
         cpu_seconds: Processor time of its visit, where it may take less than the sandbox's limit; fractions count. On
-            the wall it has eight times as long, and a second.
+            the wall it has eight times as long, and five seconds.
     """
 
     code: str

@@ -18,7 +18,7 @@ LARGEST = 1 << 26  # bytes of a program, and of a call's arguments
 
 # Seconds by which a limit on processor time can strike before the time that is counted afterwards reaches it.
 TICK = 0.1
-LEAST_WALL, WALL = 1.0, 8.0  # seconds; and for each second of processor time of a candidate's own
+LEAST_WALL, WALL = 5.0, 8.0  # seconds; and for each second of processor time of a candidate's own
 
 
 @dataclass(frozen=True)
