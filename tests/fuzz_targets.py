@@ -43,21 +43,8 @@ LETTERS += ("\u2028", "\x00", "\u202e", "\ufeff", "\x0c", "\x1b[31m")
 FRAGMENTS = (*MARKERS, *MATHS, *PROSE, *CODE, *LETTERS, *SPECIAL, THINK, UNTHINK)
 PATTERNS = (None, r"\d+", r"(?P<answer>\d*)x?", r"(a)?b?", r"(?s).*")
 EMPTY_PAGE = page("fuzz", "", [Section("s", "t")], {"": []})
-WORDS = (
-    "--seed",
-    "--credit_mode",
-    "--task",
-    "code",
-    "--resume",
-    "--output_dir",
-    "x",
-    "uniform",
-    "1",
-    "-1",
-    "nan",
-    "--é",
-)
-WORDS += ("--", "--bf16", "--max_steps", "")
+WORDS = ("--seed", "--credit_mode", "--credit_boost=2", "--task", "code", "--resume", "--output_dir", "x", "uniform")
+WORDS += ("--max_steps", "-1", "1", "nan", "--bf16", "--learning_rate", "1e-5", "--credit_horizon", "", "--", "--é")
 
 
 def text(rng: Random, most: int = 30) -> str:
@@ -239,31 +226,7 @@ def _value(rng: Random, depth: int) -> Any:
 
 def fuzz_asked(rng: Random, _: Path) -> None:
     """Any command line of `train`: settings, or one sentence."""
-    words = [
-        "--seed",
-        "--credit_mode",
-        "--credit_boost=2",
-        "--task",
-        "code",
-        "--resume",
-        "--output_dir",
-        "x",
-        "uniform",
-    ]
-    words += [
-        "--max_steps",
-        "-1",
-        "nan",
-        "--bf16",
-        "--learning_rate",
-        "1e-5",
-        "--credit_horizon",
-        "",
-        "--",
-        "--\u00e9",
-        "1",
-    ]
-    argv = [rng.choice(words) if rng.random() < 0.9 else text(rng, 3) for _ in range(rng.randrange(6))]
+    argv = [rng.choice(WORDS) if rng.random() < 0.9 else text(rng, 3) for _ in range(rng.randrange(6))]
     with suppress(SpanCreditError):
         request = read_request(argv)
         if rng.random() < 0.02:  # slow: TRL's parser has 300 flags

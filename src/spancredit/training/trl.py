@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from accelerate.utils import gather_object
-from transformers import ProcessorMixin, TrainerCallback
+from transformers import ProcessorMixin
 from transformers.integrations import is_deepspeed_zero3_enabled
 
 from spancredit.config import CreditConfig
@@ -23,13 +23,12 @@ from spancredit.training.config import CreditGRPOConfig
 from spancredit.training.functions import CreditFunc, ProbeFunc, check_functions, credits_by, probed_by
 from spancredit.training.metrics import merge, tally
 from spancredit.training.pace import Pace
+from spancredit.training.phases import PHASES, Phases
 from spancredit.training.resample import ResamplingTrainer
 from spancredit.training.steps import group_values, shared, step_advantages, steps_of
 from spancredit.types import Credit, Rollout
 
 __all__ = ["CreditBatch", "CreditGRPOConfig", "CreditGRPOTrainer"]
-
-PHASES = ("generation", "credit", "step_advantages")  # the rest of a step is the loss, its backward and the update
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ class CreditGRPOTrainer(ResamplingTrainer):
         self._group = talking()  # ranks that score together
         self._seconds = dict.fromkeys(PHASES, 0.0)  # since the last optimizer step
         self._pace = Pace()
-        self.add_callback(_Phases(self))
+        self.add_callback(Phases(self))
 
     def _generate(self, *args: Any, **named: Any) -> Any:
         started = time.perf_counter()
@@ -201,18 +200,3 @@ class CreditGRPOTrainer(ResamplingTrainer):
         if self._on_credit is not None and self.accelerator.is_main_process:
             rollouts, credits = [r for r, _ in everything], [c for _, c in everything]
             self._on_credit(CreditBatch(self.state.global_step, rollouts, self.batch_rewards, credits))
-
-
-class _Phases(TrainerCallback):
-    """After each optimizer step: the seconds of its phases, and their shares of the step's time."""
-
-    def __init__(self, trainer: CreditGRPOTrainer):
-        self.trainer = trainer
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        metrics = self.trainer._metrics["train"]
-        for phase, seconds in self.trainer._seconds.items():
-            metrics[f"{phase}/seconds"].append(seconds)
-            if metrics["step_time"]:  # empty where another callback has just logged
-                metrics[f"{phase}/time_share"].append(seconds / metrics["step_time"][-1])
-            self.trainer._seconds[phase] = 0.0
