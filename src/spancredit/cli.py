@@ -21,7 +21,6 @@ from spancredit.commands.evaluate import evaluate
 from spancredit.commands.explain import explain
 from spancredit.commands.train_completion import TrainCommand
 from spancredit.errors import ConfigError, SpanCreditError
-from spancredit.ranks import is_main
 from spancredit.report.visible import visible
 
 app = typer.Typer(
@@ -61,6 +60,7 @@ def train(context: typer.Context) -> None:
     CreditConfig as --credit_*, and --resume. All of them: spancredit train --help
     """
     from spancredit.commands.train import train as run
+    from spancredit.ranks import is_main
     from spancredit.report.summary import summary
 
     console = Console() if is_main() else Console(quiet=True, force_terminal=False)
@@ -176,6 +176,8 @@ def main() -> None:
 
 def _fail(sentence: str, status: int) -> NoReturn:
     """Say it on the main process; elsewhere only if that does not end, and its launcher this one, in the meantime."""
+    from spancredit.ranks import is_main
+
     if not is_main():
         time.sleep(PATIENCE)
     Console(stderr=True).print(Text(f"spancredit: {visible(sentence)}", style="bold red"), soft_wrap=True)
