@@ -13,8 +13,9 @@ from tokenizers_for_tests import TOKENIZERS
 from transformers import AutoModelForCausalLM, AutoTokenizer, Gemma3TextConfig, LlamaConfig, Qwen2Config
 
 import spancredit as sc
-from spancredit.commands import train as command
-from spancredit.commands.train import parse_checked, train
+from spancredit.commands import prepare
+from spancredit.commands.prepare import parse_checked
+from spancredit.commands.train import train
 from spancredit.report.records import read_lines
 from spancredit.tasks.settings import TaskSettings
 from spancredit.tasks.task import load_task
@@ -180,12 +181,12 @@ def test_a_misspelt_setting_in_a_recipe_is_refused(tmp_path):
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_a_recipe_trains_a_tiny_model_of_its_family_with_credit(recipe, taught, data, tmp_path, monkeypatch):
     model = taught(family(recipe), data)
-    load = command.load_task
+    load = prepare.load_task
 
     def every_second_is_right(completions, **_):
         return [float(i % 2) for i in range(len(completions))]
 
-    monkeypatch.setattr(command, "load_task", lambda *given: replace(load(*given), reward=every_second_is_right))
+    monkeypatch.setattr(prepare, "load_task", lambda *given: replace(load(*given), reward=every_second_is_right))
     given = ["--model_name_or_path", str(model), "--dataset", str(data), "--output_dir", str(tmp_path / "run")]
     folder = train(["--config", str(recipe), *given, *SMALL])
     rows = list(read_lines(folder.metrics))

@@ -134,6 +134,6 @@ def _delimited(text: str, marker: int, start: int, end: int) -> AnswerMatch | No
 
 def _stripped(text: str, marker: int, start: int, end: int) -> AnswerMatch | None:
     inside = text[start:end]
-    start += len(inside) - len(inside.lstrip(" \t\r\n*_`$#"))
-    end -= len(inside) - len(inside.rstrip(" \t\r\n*_`$.,;:!"))
-    return AnswerMatch(marker, start, end) if start < end else None
+    start += len(inside) - len(inside.lstrip(" \t\r\n\f\v*_`$#"))
+    end -= len(inside) - len(inside.rstrip(" \t\r\n\f\v*_`$.,;:!"))
+    return AnswerMatch(marker, start, end) if text[start:end].strip() else None
