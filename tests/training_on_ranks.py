@@ -8,12 +8,14 @@ and is brought to take the ranks for accelerators that talk by gloo. DeepSpeed t
 """
 
 import faulthandler
+import gc
 import os
 import sys
 from contextlib import nullcontext
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 from accelerate.state import PartialState
 from accelerate.utils import DistributedType
 from datasets import Dataset
@@ -97,8 +99,11 @@ def main(folder: Path, steps: int, trainer_class: type[CreditGRPOTrainer] = Scri
         }
         log = [row for row in trainer.state.log_history if "credit/scored" in row]
         torch.save({"parameters": parameters, "weights": weights, "log": log}, folder / "result.pt")
-    trainer.accelerator.end_training()
 
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]), int(sys.argv[2]), CreditGRPOTrainer if sys.argv[3:] == ["sampled"] else Scripted)
+    gc.collect()  # shards that outlive their process group abort the process at its end, now and then
+    if dist.is_initialized():
+        dist.barrier()
+        dist.destroy_process_group()
