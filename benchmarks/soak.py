@@ -12,14 +12,14 @@ import json
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, ClassVar
 
 import psutil
 import torch
 from rich.console import Console
-from transformers import TrainerCallback
 
 from spancredit.commands import train as command
+from spancredit.commands.recorder import Recorder
 
 EVERY = 10  # steps between two looks
 SMALL = {
@@ -33,24 +33,25 @@ ALIKE = [
 ]
 
 
-class Watch(TrainerCallback):
-    def __init__(self) -> None:
-        self.rows: list[dict[str, Any]] = []
-        self.process = psutil.Process()
+class Watched(Recorder):
+    """The command's own callback, which looks at its process now and then."""
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if state.global_step % EVERY:
-            return
-        with self.process.oneshot():
-            self.rows.append(
-                {
-                    "step": state.global_step,
-                    "mib": round(self.process.memory_info().rss / 2**20, 1),
-                    "descriptors": self.process.num_fds(),
-                    "threads": self.process.num_threads(),
-                    "children": len(self.process.children(recursive=True)),
-                }
-            )
+    rows: ClassVar[list[dict[str, Any]]] = []
+
+    def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **named: Any) -> None:
+        super().on_step_end(args, state, control, model, **named)
+        if state.global_step % EVERY == 0:
+            self.rows.append({"step": state.global_step, **looked_at(psutil.Process())})
+
+
+def looked_at(process: psutil.Process) -> dict[str, Any]:
+    with process.oneshot():
+        return {
+            "mib": round(process.memory_info().rss / 2**20, 1),
+            "descriptors": process.num_fds(),
+            "threads": process.num_threads(),
+            "children": len(process.children(recursive=True)),
+        }
 
 
 def growth(rows: list[dict[str, Any]], name: str) -> float:
@@ -68,28 +69,18 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    watch = Watch()
-    recorder = command.Recorder
-    command.Recorder = type("Watched", (recorder,), {"on_step_end": _both(recorder.on_step_end, watch)})  # type: ignore[misc]
+    command.Recorder = Watched  # type: ignore[misc]
     with TemporaryDirectory() as folder:
         flags = [*SMALL[given.task], *ALIKE, "--max_steps", str(given.steps), "--output_dir", f"{folder}/run"]
         run = command.train(flags, Console(quiet=True))
         written = {path.name: path.stat().st_size for path in run.path.glob("*.jsonl")}
         steps = [row["step"] for row in run.rows(run.metrics)]
     assert steps == list(range(1, given.steps + 1)), "every step is logged once"
-    grown = {name: round(growth(watch.rows, name), 2) for name in ("mib", "descriptors", "threads", "children")}
+    grown = {name: round(growth(Watched.rows, name), 2) for name in ("mib", "descriptors", "threads", "children")}
     told = {"task": given.task, "steps": given.steps, "growth_per_1000_steps": grown, "bytes_written": written}
-    print(json.dumps({**told, "first": watch.rows[0], "last": watch.rows[-1]}, indent=2))
+    print(json.dumps({**told, "first": Watched.rows[0], "last": Watched.rows[-1]}, indent=2))
     if given.json:
-        given.json.write_text(json.dumps({**told, "rows": watch.rows}) + "\n")
-
-
-def _both(own: Any, watch: Watch) -> Any:
-    def on_step_end(self: Any, args: Any, state: Any, control: Any, **named: Any) -> None:
-        own(self, args, state, control, **named)
-        watch.on_step_end(args, state, control)
-
-    return on_step_end
+        given.json.write_text(json.dumps({**told, "rows": Watched.rows}) + "\n")
 
 
 if __name__ == "__main__":

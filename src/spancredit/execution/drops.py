@@ -98,9 +98,9 @@ def exchange_drops(
 
 
 def _over_stretches(program: Program, places: Sequence[Range], drops: Sequence[float]) -> tuple[float, ...]:
-    pieces = [((*place, ""), drop) for place, drop in zip(places, drops, strict=True)]
+    placed = list(zip(places, drops, strict=True))
     return tuple(
-        sum(drop for piece, drop in pieces if held(program.code, piece, stretch)) for stretch in program.stretches
+        sum(drop for place, drop in placed if held(program.code, place, stretch)) for stretch in program.stretches
     )
 
 

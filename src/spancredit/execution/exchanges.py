@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from spancredit.execution.variants import Range, core, parsed, reads, without
+from spancredit.execution.variants import Range, core, parsed, reads, variants
 from spancredit.text.python import BROKEN, cut_python
 
 SILENT = ("comment", "docstring")
@@ -39,12 +39,13 @@ def exchanged(code: str, mine: Sequence[Range], other: str, theirs: Sequence[Ran
     names: dict[str, str] = {}
     for k, place in enumerate(mine):
         if k == len(theirs):
-            return Exchange(k, without(code, place))
+            return Exchange(k, variants(code, [place])[0])
         own, said = code[slice(*place)], renamed(other[slice(*theirs[k])], names)
-        bound = dict(zip(_bound(said), _bound(own), strict=False))
-        if len(_bound(said)) == len(_bound(own)):
-            names |= {theirs_name: mine_name for theirs_name, mine_name in bound.items() if theirs_name != mine_name}
-            said = renamed(said, bound)
+        bound = _bound(said), _bound(own)
+        if len(bound[0]) == len(bound[1]):
+            new = {before: after for before, after in zip(*bound, strict=True) if before != after}
+            names |= new
+            said = renamed(said, new)
         if _meaning(own) == _meaning(said) and _depth(code, place) == _depth(other, theirs[k]):
             continue
         return Exchange(k, _put(code, place, said, _depth(other, theirs[k])))

@@ -43,7 +43,9 @@ def variants(program: str, stretches: Sequence[Range]) -> list[str | None]:
     syntax alone (`try`, `finally`, `match`, the `else` of a loop).
     """
     pieces = cut_python(program, 0, len(program))
-    return [_without(program, [piece for piece in pieces if held(program, piece, stretch)]) for stretch in stretches]
+    return [
+        _without(program, [piece for piece in pieces if held(program, piece[:2], stretch)]) for stretch in stretches
+    ]
 
 
 def fingerprint(program: str) -> str:
@@ -54,9 +56,9 @@ def fingerprint(program: str) -> str:
         return program
 
 
-def held(program: str, piece: Piece, stretch: Range) -> bool:
-    """Whether a stretch holds a piece, or the piece the stretch, as far as either lies in the other."""
-    first, last = core(program, piece[:2])
+def held(program: str, place: Range, stretch: Range) -> bool:
+    """Whether a stretch holds a piece that stands there, or the piece the stretch, as far as one lies in the other."""
+    first, last = core(program, place)
     common = min(last, stretch[1]) - max(first, stretch[0])
     return common > 0 and common >= SHARE * min(last - first, stretch[1] - stretch[0])
 
@@ -94,11 +96,6 @@ def reads(program: str) -> bool:
     except BROKEN:
         return False
     return True
-
-
-def without(program: str, stretch: Range) -> str | None:
-    """The program without what one stretch holds, as in `variants`."""
-    return variants(program, [stretch])[0]
 
 
 def parsed(program: str) -> ast.Module:

@@ -18,8 +18,8 @@ from spancredit.tasks.code.extract import extract
 from spancredit.tasks.code.functions import EXAMPLES
 from spancredit.tasks.code.problem import CodeProblem
 from spancredit.tasks.code.reward import Reward
-from spancredit.text.align import align
-from spancredit.text.locate import locate_all
+from spancredit.text.align import align, said
+from spancredit.text.segment import segment
 from spancredit.types import Cost, Credit, Probe, Rollout, Span
 
 Row = dict[str, Any]
@@ -60,8 +60,8 @@ def execution_credit(
             known.clear()
         by_statement = replace(config, segmenter="python")
         found = [
-            _located(i, rollout, _name(row), reward, tokenizer, by_statement)
-            for i, (rollout, row) in enumerate(zip(rollouts, rows, strict=True))
+            _located(rollout, _name(row), reward, tokenizer, by_statement)
+            for rollout, row in zip(rollouts, rows, strict=True)
         ]
         asked = [i for i, one in enumerate(found) if one.program is not None and _counts(rollouts[i], config)]
         programs = [program for i in asked if (program := found[i].program) is not None]
@@ -93,10 +93,11 @@ class _Located:
 
 
 def _located(
-    i: int, rollout: Rollout, name: str, reward: Reward, tokenizer: PreTrainedTokenizerBase, config: CreditConfig
+    rollout: Rollout, name: str, reward: Reward, tokenizer: PreTrainedTokenizerBase, config: CreditConfig
 ) -> _Located:
-    spans, said = locate_all(i, rollout, tokenizer, config)
-    aligned = align(tokenizer, rollout.completion_ids[:said])
+    size = said(tokenizer, rollout.completion_ids)
+    aligned = align(tokenizer, rollout.completion_ids[:size])
+    spans = segment(aligned, len(aligned.plain), config, size) if size else []
     found = extract(aligned.text, reward.problem(name))
     if not found.size:
         return _Located(spans, None)
