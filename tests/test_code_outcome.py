@@ -153,7 +153,7 @@ def test_one_without_an_advantage_is_a_partner_and_one_that_is_masked_is_not_run
     ids = rollouts[0].completion_ids
     masked = sc.Rollout(rollouts[0].prompt_ids, ids, advantage=1.0, loss_mask=[0] * len(ids))
     (credit,) = execution_credit(reward, tokenizer)([masked], [ROW], CONFIG)
-    assert credit.cost.runs == 0
+    assert (credit.cost.runs, credit.reason) == (0, "no_loss_token")
 
 
 def test_a_small_drop_does_not_weigh_like_a_large_one(policy):

@@ -122,6 +122,7 @@ def credit_from_drops(
             )
         reasons = {
             "uniform": config.mode == "uniform",
+            "no_loss_token": rollout.loss_mask is not None and not any(rollout.loss_mask),
             "zero_advantage": rollout.advantage == 0,
             "no_program": measured is None,
             "no_span": not found,

@@ -61,6 +61,8 @@ def execution_credit(
         by_statement = replace(config, segmenter="python")
         found = [
             _located(rollout, _name(row), reward, tokenizer, by_statement)
+            if exchange or _counts(rollout, config)
+            else _Located([], None)
             for rollout, row in zip(rollouts, rows, strict=True)
         ]
         asked = [i for i, one in enumerate(found) if one.program is not None and _counts(rollouts[i], config)]
