@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spancredit.execution.drops import Program, exchange_drops, execution_drops
-from spancredit.execution.exchanges import exchanged, statements
+from spancredit.execution.exchanges import Exchange, exchanged, statements
+from spancredit.execution.names import meaning
 from spancredit.execution.variants import fingerprint, variants
 from spancredit.sandbox import Call, Candidate, Sandbox
 from spancredit.text.python import cut_python
@@ -118,7 +119,7 @@ def test_a_header_loses_its_condition_and_keeps_what_it_heads():
     assert "  if True:\n    pass" in one(code, "with x")
     assert one("try:\n  a()\nexcept E as e:\n  b()\n", "except") == "try:\n  a()\nexcept ():\n  b()\n"
     assert one("match x:\n  case 1:\n    a()\n", "case") == "match x:\n  case _ if False:\n    a()\n"
-    assert one("@d\n@e(1)\ndef f(): return 1\n", "def") == "if False: return 1\n"
+    assert one("@d\n@e(1)\ndef f(): return 1\n", "def") == "def _(*_, **__): return 1\n"
 
 
 @pytest.mark.parametrize(
@@ -313,3 +314,80 @@ def test_what_the_machine_had_a_part_in_is_run_again(run):
         run.final = True
     execution_drops([Program("sum", SUM, ())], run, cache)
     assert len(cache) == 1
+
+
+def parts_at(code, other):
+    return exchanged(code, statements(code), other, statements(other))
+
+
+@pytest.mark.parametrize(
+    ("code", "other"),
+    [
+        ("total = text.count('a')\n", "count = text.count('a')\n"),
+        ("x = 1\nreturned('x', x=x)\n", "n = 1\nreturned('x', x=n)\n"),
+        ("def f(a):\n    return f'{a}'\n", "def f(b):\n    return f'{b}'\n"),
+        ("def f(*a, k=1, **c): return k\n", "def f(*b, l=1, **d): return l\n"),
+        ("import math as m\nm.pi\n", "import math as n\nn.pi\n"),
+        ("try:\n  a()\nexcept E as e:\n  b(e)\n", "try:\n  a()\nexcept E as x:\n  b(x)\n"),
+        ("def f():\n  def g(): pass\n  return g()\n", "def f():\n  def h(): pass\n  return h()\n"),
+        ("match x:\n  case [a, *b]:\n    c(a, b)\n", "match x:\n  case [p, *q]:\n    c(p, q)\n"),
+        ("a = 1\nc = 2\nr(c)\n", "b = 1\nb = 2\nr(b)\n"),
+        ("a = 1\nb = 2\nr(a)\n", "b = 1\na = 2\nr(b)\n"),
+    ],
+)
+def test_whatever_binds_a_name_may_call_it_otherwise(code, other):
+    assert parts_at(code, other) == Exchange(len(statements(code)), None)
+
+
+@pytest.mark.parametrize(
+    ("code", "other", "alike", "expected"),
+    [
+        # `a` of the other is no longer there in the one, which gave its place to another value
+        ("a = 1\na = 2\nr(a)\n", "a = 1\nb = 2\nr(a)\n", 2, None),
+        # `sum` is a variable here and Python's own there
+        ("sum = 1\nr(sum)\n", "x = 1\nr(sum)\n", 1, None),
+        # other imports are other things
+        ("import math\nr(1)\n", "import cmath\nr(1)\n", 0, "import cmath\nr(1)\n"),
+        ("a = 1; r(a)\n", "b = 2\nr(b)\n", 0, "a = 2; r(a)\n"),
+        ("a = 1\nr(a)\n", "b = 1; r(b + 1);\n", 1, "a = 1\nr(a + 1)\n"),
+    ],
+)
+def test_names_are_matched_one_to_one(code, other, alike, expected):
+    assert parts_at(code, other) == Exchange(alike, expected)
+
+
+def test_an_exchange_that_only_the_compiler_refuses_counts_for_neither():
+    code = "def f(a):\n    for x in (a,):\n        continue\n"
+    assert parts_at(code, "def f(a):\n    if a:\n        pass\n") == Exchange(1, None)
+
+
+def test_the_header_of_a_function_that_nobody_calls_is_worth_nothing(run):
+    code = f"def helper(x):\n    return x\n{SUM}"
+    (found,) = execution_drops([Program("sum", code, stretches(code))], run)
+    assert found.drops_K[:2] == (0.0, 0.0)
+
+
+def test_every_statement_of_a_program_is_read_alone():
+    code = """
+@d
+class C(B):
+    async def f(self):
+        try:
+            with a as b: pass
+        except* E as e:
+            raise
+        else:  # nothing
+            pass
+        finally:
+            del b
+        match x:
+            case (
+                1 | 2
+            ): pass
+            case _: pass
+        while x:  # as long as it goes
+            if x: break
+            elif y: continue
+            else: return (yield)
+"""
+    assert all(meaning(code[a:b]).startswith("Module(") for a, b in statements(code))

@@ -1,14 +1,13 @@
 """Exchanges: where two programs part, the one with what the other has there, and the rest of it as it is."""
 
-import ast
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
-from spancredit.execution.variants import Range, core, parsed, reads, variants
-from spancredit.text.python import BROKEN, cut_python
+from spancredit.execution.names import bound, meaning, renamed
+from spancredit.execution.variants import Range, core, variants
+from spancredit.text.python import compiles, cut_python
 
+Names = dict[str, str | None]
 SILENT = ("comment", "docstring")
 
 
@@ -34,63 +33,44 @@ def exchanged(code: str, mine: Sequence[Range], other: str, theirs: Sequence[Ran
     """Read two programs side by side to the first statement in which they differ, and exchange it.
 
     Names do not make a difference: where the other binds another name, it is read as if it bound the one's. Layout and
-    comments do not, and the depth of a statement does. Where the other has ended, the statement is taken away.
+    comments do not, and the depth of a statement does. Where the other has ended, the statement is taken away. What
+    names a thing that the one does not have is not exchanged.
     """
-    names: dict[str, str] = {}
+    names: Names = {}
     for k, place in enumerate(mine):
         if k == len(theirs):
             return Exchange(k, variants(code, [place])[0])
-        own, said = code[slice(*place)], renamed(other[slice(*theirs[k])], names)
-        bound = _bound(said), _bound(own)
-        if len(bound[0]) == len(bound[1]):
-            new = {before: after for before, after in zip(*bound, strict=True) if before != after}
-            names |= new
-            said = renamed(said, new)
-        if _meaning(own) == _meaning(said) and _depth(code, place) == _depth(other, theirs[k]):
-            continue
-        return Exchange(k, _put(code, place, said, _depth(other, theirs[k])))
+        own, their = code[slice(*place)], other[slice(*theirs[k])]
+        names = _matched(names, bound(their), bound(own))
+        said = renamed(their, names)
+        if said is None:
+            return Exchange(k, None)
+        if meaning(own) != meaning(said) or _depth(code, place) != _depth(other, theirs[k]):
+            return Exchange(k, _put(code, place, said, _depth(other, theirs[k])))
     return Exchange(len(mine), None)
 
 
-def renamed(code: str, names: dict[str, str]) -> str:
-    """The code with whole words exchanged, all at once."""
-    return re.sub(r"[^\W\d]\w*", lambda word: names.get(word[0], word[0]), code) if names else code
+def _matched(names: Names, theirs: Sequence[str], mine: Sequence[str]) -> Names:
+    """The names of the other as the one has them, after both have bound these; None for what it no longer has."""
+    if len(theirs) != len(mine):
+        return names
+    new = dict(zip(theirs, mine, strict=True))
+    kept = {name: None if as_mine in new.values() else as_mine for name, as_mine in names.items()}
+    return {**kept, **new}
 
 
 def _put(code: str, place: Range, said: str, depth: int | None) -> str | None:
     """The code with this in a statement's place, at the depth that it had where it comes from."""
     start, end = place
+    if code[start:end].endswith(";"):
+        said = f"{said.removesuffix(';')};"
     if depth is not None and (own := _depth(code, place)) is not None:
         start, said = start - own, " " * depth + said
     changed = code[:start] + said + code[end:]
-    return changed if reads(changed) else None
+    return changed if compiles(changed) else None
 
 
 def _depth(code: str, place: Range) -> int | None:
     """Blanks before a statement; None if it does not begin its line."""
     before = code[code.rfind("\n", 0, place[0]) + 1 : place[0]]
     return None if before.strip() else len(before)
-
-
-@lru_cache(maxsize=1 << 16)
-def _meaning(statement: str) -> str:
-    """The same for statements that differ in nothing that runs: layout, comments, parentheses."""
-    for begun in (statement, f"{statement} pass", f"{statement.removeprefix('el')} pass"):
-        try:
-            return f"{statement[:4] == 'elif'} {ast.dump(parsed(begun))}"
-        except BROKEN:
-            continue
-    return statement
-
-
-@lru_cache(maxsize=1 << 16)
-def _bound(statement: str) -> tuple[str, ...]:
-    """Names that a statement or a header binds, in order."""
-    for begun in (statement, f"{statement} pass"):
-        try:
-            tree = parsed(begun)
-        except BROKEN:
-            continue
-        names = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
-        return tuple(node.id for node in names)
-    return ()

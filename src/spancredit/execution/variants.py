@@ -1,10 +1,9 @@
 """Variants of a program: the same program with a stretch of it taken away, so that Python still reads it."""
 
 import ast
-import warnings
 from collections.abc import Sequence
 
-from spancredit.text.python import BROKEN, Piece, cut_python
+from spancredit.text.python import BROKEN, Piece, compiles, cut_python, parsed
 
 Range = tuple[int, int]
 # What stands in the place of a header, so that what it heads stays and the header says nothing.
@@ -15,8 +14,8 @@ HEADERS = {
     "code:If": "if True:",
     "code:With": "if True:",
     "code:AsyncWith": "if True:",
-    "code:FunctionDef": "if False:",
-    "code:AsyncFunctionDef": "if False:",
+    "code:FunctionDef": "def _(*_, **__):",
+    "code:AsyncFunctionDef": "async def _(*_, **__):",
     "code:ClassDef": "if False:",
     "code:Else": "elif False:",
     "code:ExceptHandler": "except ():",
@@ -78,7 +77,7 @@ def _without(program: str, pieces: Sequence[Piece]) -> str | None:
         first, last = core(program, piece[:2])
         instead = _instead(program[first:last], piece[2])
         tried = changed[:first] + instead + changed[last:]
-        if reads(tried):
+        if compiles(tried):
             changed, changes = tried, changes + 1
     return changed if changes else None
 
@@ -87,19 +86,3 @@ def _instead(core: str, kind: str) -> str:
     if kind in HEADERS:
         return f"el{HEADERS[kind]}" if kind == "code:If" and core.startswith("elif") else HEADERS[kind]
     return "pass;" if core.endswith(";") else "pass"
-
-
-def reads(program: str) -> bool:
-    """Whether Python can."""
-    try:
-        parsed(program)
-    except BROKEN:
-        return False
-    return True
-
-
-def parsed(program: str) -> ast.Module:
-    """Raises one of `BROKEN` if Python cannot read it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about escapes in strings
-        return ast.parse(program)

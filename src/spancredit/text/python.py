@@ -35,14 +35,30 @@ def cut_python(text: str, start: int, end: int) -> list[Piece]:
     ]
 
 
+def parsed(code: str) -> ast.Module:
+    """Raises one of `BROKEN` if Python cannot read it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about escapes in strings
+        return ast.parse(code)
+
+
+def compiles(code: str) -> bool:
+    """Whether Python would run it: what it can read, without a `return` or a `break` out of place."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compile(code, "<code>", "exec", dont_inherit=True)
+    except BROKEN:
+        return False
+    return True
+
+
 def _beginnings(code: str) -> list[tuple[int, str]]:
     """Where each piece begins, and its kind, in order; none if the code does not parse."""
     for lead in ("", INDENTED):
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # about escapes in strings
-                tree = ast.parse(lead + code)
-                found = dict([*_comments_and_clauses(lead + code), *_statements(tree, _Offsets(lead + code))])
+            statements = _statements(parsed(lead + code), _Offsets(lead + code))
+            found = dict([*_comments_and_clauses(lead + code), *statements])
         except BROKEN:
             continue
         return sorted((at - len(lead), kind) for at, kind in found.items() if at >= len(lead))
@@ -58,6 +74,10 @@ class _Offsets:
         for line in self.lines:
             self.starts.append(self.starts[-1] + len(line) + 1)
 
+    def line_of(self, word: str, line: int) -> int:
+        """The last line up to this one that begins with a word."""
+        return next(n for n in range(line, 0, -1) if self.lines[n - 1].lstrip().startswith(word))
+
     def of(self, line: int, column: int) -> int:
         before = self.lines[line - 1].encode()[:column].decode(errors="ignore")
         return self.starts[line - 1] + (len(before) if before.strip() else 0)
@@ -70,7 +90,7 @@ def _statements(tree: ast.AST, offsets: _Offsets) -> Iterator[tuple[int, str]]:
     }
     for node in ast.walk(tree):
         if isinstance(node, ast.match_case):
-            yield offsets.of(node.pattern.lineno, 0), "code:Case"
+            yield offsets.starts[offsets.line_of("case", node.pattern.lineno) - 1], "code:Case"
         elif isinstance(node, (ast.stmt, ast.ExceptHandler)):
             first = min([node, *getattr(node, "decorator_list", [])], key=lambda part: part.lineno)
             column = 0 if first is not node else first.col_offset

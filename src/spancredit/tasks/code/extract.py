@@ -6,18 +6,16 @@ A program is a module: the prompt and what continues it, or, where the completio
 stands in the prompt before the function (imports, helpers) and the completion's own definition.
 """
 
-import ast
 import re
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from spancredit.tasks.code.problem import CodeProblem
 from spancredit.text.code import inside_fences, prose_and_code
-from spancredit.text.python import BROKEN
+from spancredit.text.python import BROKEN, parsed
 
 THOUGHTS = re.compile(r"\A.*</think>", re.DOTALL)
-FUTURE = re.compile(r"^from __future__ import .*\n?", re.MULTILINE)
+FUTURE = re.compile(r"^from __future__ import (?:\([^)]*\)|.*).*\n?", re.MULTILINE)
 INDENTED = re.compile(r"(?:[ \t]*\n)*[ \t]+\S")
 CODE_BEGINS = re.compile(r"^(?:import \w|from [\w.]+ import|(?:async )?def \w|class \w+\s*[:(]|@\w)", re.MULTILINE)
 TESTS = ("\nif __name__", "\nprint(", "\nassert ", "\n```", '\n"""', "\n'''")  # what models write after a solution
@@ -67,10 +65,10 @@ def extract(completion: str, problem: CodeProblem) -> Extracted:
     if definition is None:
         before, own, begins = _continued(problem, text, [(0, len(text)), *blocks])
     else:
-        if not defining and (found := CODE_BEGINS.search(text)):
+        behind = start + definition.end()
+        if not defining and (found := CODE_BEGINS.search(text, 0, behind)):
             start = found.start()
-            definition = _definition(problem, text[start:])
-        before, own, begins = _defined(problem, text[start:end], start, definition)
+        before, own, begins = _defined(problem, text[start:end], start, behind - start)
     size = len(own.rstrip())
     there = completion[skipped + begins :].startswith(own[:size])  # not where line ends were others
     return Extracted(before + own, len(before), skipped + begins, size if there else 0)
@@ -81,11 +79,14 @@ def extract_program(completion: str, problem: CodeProblem) -> str:
     return extract(completion, problem).program
 
 
-def _defined(problem: CodeProblem, code: str, start: int, definition: re.Match[str] | None) -> tuple[str, str, int]:
-    """What stands before the completion's own text in the program, that text, and where in the completion it begins."""
-    assert definition is not None
-    module = _cut(code, TESTS, definition.end())
-    module = next((one for one in _shorter(module, definition.end()) if _parses(one)), module)
+def _defined(problem: CodeProblem, code: str, start: int, behind: int) -> tuple[str, str, int]:
+    """What stands before the completion's own text in the program, that text, and where in the completion it begins.
+
+    Args:
+        behind: Where in the code the entry point's last header ends.
+    """
+    module = _cut(code, TESTS, behind)
+    module = next((one for one in _shorter(module, behind) if _parses(one)), module)
     futures = list(FUTURE.finditer(module))
     last = futures[-1].end() if futures else 0
     moved = "".join(found[0] for found in futures) + _before(problem) + FUTURE.sub("", module[:last])
@@ -132,9 +133,7 @@ def _shorter(code: str, start: int) -> Iterator[str]:
 
 def _parses(code: str) -> bool:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about escapes in strings
-            ast.parse(code)
+        parsed(code)
     except BROKEN:
         return False
     return True
