@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 from fidelity_continue import continue_many
+from roles import Stretch, read_solution
 
 from spancredit.config import CreditConfig
 from spancredit.counterfactual.interventions import Row, clean_row
-from spancredit.tasks.roles import Stretch, read_solution
 from spancredit.tasks.wordproblems import Problem, final_answer, problems
 from spancredit.text.locate import locate_reasoning
 from spancredit.types import Rollout, Span

@@ -9,9 +9,9 @@ import torch
 from fidelity_continue import continue_many
 from gradients_resample import resampled
 from gradients_vectors import Tokens, token_entropies
+from roles import read_solution
 
 import spancredit as sc
-from spancredit.tasks.roles import read_solution
 from spancredit.tasks.wordproblems import Problem, reward
 from spancredit.text.align import align
 

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from gradients_batch import GROUP, Batch
 from gradients_vectors import Tokens
+from roles import first_fault, read_solution
 
-from spancredit.tasks.roles import first_fault, read_solution
 from spancredit.text.align import align
 from spancredit.training.steps import group_values, step_advantages, steps_of
 

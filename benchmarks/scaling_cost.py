@@ -16,7 +16,8 @@ from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config
 from spancredit.bench.models import prices_of
 from spancredit.bench.price import Need, Piece, Prices, price
 from spancredit.config import CreditConfig
-from spancredit.counterfactual.budget import HORIZONS, default_allowance, hulls, method_name
+from spancredit.counterfactual.budget import HORIZONS, default_allowance, hulls
+from spancredit.counterfactual.measure import method_name
 from spancredit.counterfactual.packed import MOST_NODES
 from spancredit.counterfactual.projection import LOGITS
 

@@ -14,10 +14,9 @@ import torch
 
 from spancredit.bench.price import Need, Piece
 from spancredit.bench.work import ANSWER, MARKER
-from spancredit.counterfactual.budget import Budgeted
 from spancredit.counterfactual.interventions import Row
 from spancredit.counterfactual.jobs import Job
-from spancredit.counterfactual.measure import Measured, Target
+from spancredit.counterfactual.measure import Measured, Measurement, Target
 from spancredit.types import Cost, Credit, Rollout, Span, SpanCredit
 
 SEVERAL = 8  # objects that are pickled together, since names are sent once
@@ -135,7 +134,7 @@ def parcel_bytes(work: Work, jobs: int) -> tuple[float, float]:
         spans = tuple((start, start + 1) for start, _, _ in work.branches)
         there.append(Job(Target(row, spans), work.size, False, 2**32 - 1 - lot))
         drops = tuple(lot + i / 7 for i in range(work.spans))
-        back.append(Budgeted(Measured(-1.0 - lot, drops, Cost(10**5 + lot, 10 + lot)), "exact"))
+        back.append(Measurement(Measured(-1.0 - lot, drops, Cost(10**5 + lot, 10 + lot)), "exact"))
     return of_ids([there], jobs * work.size, work.vocab), pickled([back])
 
 

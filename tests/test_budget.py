@@ -19,6 +19,7 @@ from spancredit.counterfactual.budget import (
 )
 from spancredit.counterfactual.forward import eval_mode
 from spancredit.counterfactual.interventions import clean_row
+from spancredit.counterfactual.jobs import Job, measure_jobs
 from spancredit.counterfactual.measure import Target, measure
 from spancredit.counterfactual.packed import slack
 from spancredit.training.metrics import merge, tally
@@ -75,6 +76,23 @@ def test_the_price_is_what_packed_forwards_but_for_padding_and_the_last_token(in
     forwards = sum(one.cost.forwards for one in found)
     rows = len(targets) * (SPANS + 1)
     assert abs(tokens - price(horizon, intervention)) <= forwards * slack(model) + rows
+
+
+def test_what_surprisals_take_is_part_of_the_budget():
+    config = sc.CreditConfig(mode="blame", budget=0.1)
+    jobs = [
+        Job(target(rollout), len(rollout.prompt_ids) + len(rollout.completion_ids), i % 2 == 1, LOTS // 6 * i)
+        for i, rollout in enumerate(rollouts())
+    ]
+    drops = [job.target for job in jobs if not job.blamed]
+    alone = Prices(drops, config, packs=True).of(drops, None)
+    with eval_mode(model := tiny("llama", positions=128)):
+        methods = [one.method for one in measure_jobs(model, jobs, config, [0], alone)]
+        taken = sum(job.tokens for job in jobs if job.blamed)
+        fits = [one.method for one in measure_jobs(model, jobs, config, [0], alone + taken)]
+    assert methods[1::2] == fits[1::2] == ["blame"] * 3
+    assert fits[::2] == ["exact"] * 3
+    assert "exact" not in methods
 
 
 def test_it_is_exact_where_that_fits():

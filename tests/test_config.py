@@ -81,6 +81,15 @@ def test_a_count_must_be_an_integer(name):
         CreditConfig(**{name: 2.5})
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("conserve", "no"), ("influence", 1), ("seed", "x"), ("answer_pattern", 5), ("max_spans", True), ("boost", True)],
+)
+def test_a_setting_must_be_of_its_kind(name: str, value: object):
+    with pytest.raises(ConfigError, match=rf"{name} is {value!r}; expected "):
+        CreditConfig(**{name: value})
+
+
 def test_the_filler_must_be_a_text():
     with pytest.raises(ConfigError, match="filler is None; expected a text"):
         CreditConfig(filler=None)

@@ -63,10 +63,17 @@ def test_what_says_nothing_leaves_the_rollout_uniform_by_a_named_reason(given, r
     assert torch.equal(credit.token_weights, torch.ones(8))
 
 
+def test_a_completion_of_nothing_has_the_reason_that_it_has_elsewhere():
+    (credit,) = sc.credit_from_drops([sc.Rollout([1], [], 1.0)], [[]], [None])
+    assert credit.reason == "empty_completion"
+
+
 def test_what_does_not_fit_is_refused():
     with pytest.raises(sc.RolloutError, match="rollout 0 has 2 drops; expected one for each of its 3 spans"):
         one([1.0, 2.0])
     with pytest.raises(sc.RolloutError, match=r"range \(5, 9\); expected 0 <= start < end <= 8, inside the completion"):
         one([1.0], spans=[(5, 9)])
+    with pytest.raises(sc.ConfigError, match="full_scale is -1; expected None or a number above 0"):
+        sc.credit_from_drops([], [], [], full_scale=-1)
     with pytest.raises(sc.ConfigError, match="mediated"):
         one([1.0, 0.0, 0.0], mode="mediated")

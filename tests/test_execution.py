@@ -69,7 +69,6 @@ def test_the_fall_in_pass_rate_is_each_statements_drop(run):
     (found,) = execution_drops([Program("sum", SUM, stretches(SUM))], run)
     drops = dict(zip([SUM[a:b].strip() for a, b in stretches(SUM)], found.drops_K, strict=True))
     assert found.passed == (True,) * 4
-    assert found.rate == 1.0
     assert drops == {
         "def f(xs):": 1.0,
         '"""Doc."""': 0.0,
@@ -88,7 +87,7 @@ def test_the_fall_in_pass_rate_is_each_statements_drop(run):
 def test_a_statement_that_keeps_tests_from_passing_has_a_negative_drop(run):
     wrong = SUM.replace("    return total", "    total += 1\n    return total")
     (found,) = execution_drops([Program("sum", wrong, stretches(wrong))], run)
-    assert found.rate == 0.0
+    assert not any(found.passed)
     worst = min(range(len(found.drops_K)), key=found.drops_K.__getitem__)
     assert wrong[slice(*stretches(wrong)[worst])].strip() == "total += 1"
     assert found.drops_K[worst] == -1.0
@@ -248,7 +247,7 @@ def test_a_slip_is_blamed_and_what_avoids_it_is_credited_as_far_as_the_others_fa
     good, bad, same, other = exchange_drops(programs, run)
     texts = [SUM[a:b].strip() for a, b in stretches(SUM)]
     at = texts.index("if x < 0:")
-    loss = good.rate - bad.rate
+    loss = (sum(good.passed) - sum(bad.passed)) / len(good.passed)
     assert loss > 0
     assert good.drops_K[at] == pytest.approx(2 / 3 * loss), "two of the three others slip there"
     assert bad.drops_K[at] == same.drops_K[at] == pytest.approx(-2 / 3 * loss), "two of the three others do not"
@@ -261,7 +260,7 @@ def test_a_slip_is_blamed_and_what_avoids_it_is_credited_as_far_as_the_others_fa
 def test_two_right_programs_that_name_their_variables_otherwise_earn_nothing_by_it(run):
     other = SUM.replace("total", "result")
     for found in exchange_drops([Program("sum", code, stretches(code)) for code in (SUM, other)], run):
-        assert found.rate == 1
+        assert all(found.passed)
         assert set(found.drops_K) == {0.0}
 
 

@@ -125,6 +125,8 @@ def test_a_missing_file_and_a_hub_that_cannot_be_reached_say_what_would_do(tmp_p
     monkeypatch.setattr("datasets.load_dataset", unreachable)
     with pytest.raises(DataError, match=r"no route to the hub.*a folder with train.jsonl and test.jsonl"):
         gsm8k.load("train")
+    with pytest.raises(DataError, match="no route to the hub"):
+        gsm8k.load("train", "someone/gsm8k-v1.1")
 
 
 def test_rows_of_the_hub_are_read_as_those_of_a_file(tmp_path, monkeypatch):

@@ -15,7 +15,8 @@ from spancredit.counterfactual import projection
 from spancredit.counterfactual.forward import eval_mode, row_logps
 from spancredit.counterfactual.interventions import Row, clean_row, intervene
 from spancredit.counterfactual.masks import Intervals, Sight
-from spancredit.counterfactual.parts import Part
+from spancredit.counterfactual.measure import Target, scoring_spans
+from spancredit.counterfactual.parts import Part, batches
 from spancredit.counterfactual.scorers import packed, sequential
 from spancredit.counterfactual.trie import Trie
 from spancredit.types import Span
@@ -32,7 +33,9 @@ def case(seed: int, horizons: tuple[int | None, ...] = (None,), scored: bool = F
     answer = Span(size - draw.randint(1, 3), size, "answer")
     cuts = [0, *sorted(draw.sample(range(1, answer.start), 3))]
     spans = [Span(a, min(b, a + 7), "text") for a, b in pairwise(cuts)]
-    clean = clean_row(sc.Rollout(ids[:prompt], ids[prompt:]), answer, spans if scored else ())
+    clean = clean_row(sc.Rollout(ids[:prompt], ids[prompt:]), answer)
+    if scored:
+        clean = scoring_spans(Target(clean, tuple((prompt + span.start, prompt + span.end) for span in spans)))
     rows = [clean]
     for span in spans:
         for name in ("pad", "attention", "filler"):
@@ -55,6 +58,23 @@ def test_packed_horizons_and_scored_spans_equal_the_definition(family, dtype, ma
     rows += [row for seed in range(4, 7) for row in case(seed, scored=True)]
     assert sum(row.resume is not None for row in rows) > 10
     assert distance(model, rows, max_tokens) < (1e-9 if dtype == torch.float64 else 1e-4)
+
+
+def test_what_a_horizon_costs_is_what_its_three_forwards_hold():
+    model, rows = tiny("llama"), [row for row in case(1, (3,)) if row.resume is not None]
+    held = []
+    with eval_mode(model):
+        model.register_forward_pre_hook(
+            lambda _, args, named: held.append(named["input_ids"].numel()), with_kwargs=True
+        )
+        costs = [cost for _, cost in sequential(model, rows, 1.0, 0)]
+    assert [cost.tokens for cost in costs] == [sum(held[i : i + 3]) for i in range(0, len(held), 3)]
+
+
+def test_parts_that_come_in_whole_blocks_are_counted_so():
+    parts = [Part(range(10 * k, 10 * k + 10), []) for k in range(6)]
+    assert [len(some) for some in batches(parts, 60, 0)] == [6]
+    assert [len(some) for some in batches(parts, 60, 0, lambda size: -(-size // 16) * 16)] == [3, 3]
 
 
 def test_a_horizon_beyond_the_answer_is_exact_and_a_nearer_one_is_not():

@@ -269,15 +269,6 @@ def test_results_before_a_hang_are_kept_and_the_visit_has_a_deadline():
         assert value_of(box, "def f(): return 1") == 1
 
 
-def test_a_call_may_have_a_deadline_of_its_own(box):
-    code = "import time\ndef f(n):\n    time.sleep(n)\n    return n"
-    began = time.monotonic()
-    outcome = outcome_of(box, code, Call((0,), seconds=10.0), Call((1000,), seconds=0.5), Call((0,)))
-    assert outcome.status == "timeout"
-    assert [result.status for result in outcome.results] == ["value", "unfinished", "unfinished"]
-    assert time.monotonic() - began < 20  # the visit's
-
-
 def test_processor_time_is_limited():
     with Sandbox(seconds=60.0, cpu_seconds=1) as box:
         outcome = outcome_of(box, "def f():\n    while True: pass")

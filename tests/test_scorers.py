@@ -23,6 +23,7 @@ import spancredit as sc
 from spancredit.counterfactual import projection
 from spancredit.counterfactual.forward import eval_mode
 from spancredit.counterfactual.interventions import clean_row, intervene, replacement_ids
+from spancredit.counterfactual.packed import score_packed
 from spancredit.counterfactual.scorers import SCORERS, batched, packed, sequential
 from spancredit.types import Span
 
@@ -203,6 +204,10 @@ def test_a_row_that_is_not_finite_leaves_the_others_as_they_are():
     sound, broken = logps(packed, model, rows)
     assert math.isfinite(sound)
     assert math.isnan(broken)
+    with eval_mode(model):
+        tried = [cost for _, cost in packed(model, rows, 1.0, 100)]
+        alone = [cost for _, cost in score_packed(model, rows, 1.0, 100)]
+    assert tried == [alone[0], alone[1] + sc.Cost(6, 1, fallbacks=1)], "what was tried in vain was computed, too"
 
 
 def test_a_forward_that_was_wrapped_by_others_is_still_wrapped_afterwards(monkeypatch):

@@ -5,8 +5,9 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from spancredit.draws import number_of
 from spancredit.types import Span
-from spancredit.weighting import arrange, importances, mediated, permutation_seed, token_weights
+from spancredit.weighting import arrange, importances, mediated, token_weights
 
 drops = st.lists(st.floats(-50, 50), min_size=1, max_size=20)
 unit = st.lists(st.floats(0, 1), min_size=1, max_size=20)
@@ -116,9 +117,9 @@ def test_other_modes_leave_the_scores_where_they_are(mode: str):
     assert arrange([0.3, 0.1, 0.2], mode, seed=0) == [0.3, 0.1, 0.2]
 
 
-def test_permutation_seed_depends_on_the_completion_and_the_seed_alone():
-    assert permutation_seed(0, [1, 2, 3]) == permutation_seed(0, tuple(torch.tensor([1, 2, 3])))
-    assert len({permutation_seed(0, [1, 2, 3]), permutation_seed(1, [1, 2, 3]), permutation_seed(0, [1, 23])}) == 3
+def test_number_of_depends_on_the_completion_and_the_seed_alone():
+    assert number_of(0, [1, 2, 3]) == number_of(0, tuple(torch.tensor([1, 2, 3])))
+    assert len({number_of(0, [1, 2, 3]), number_of(1, [1, 2, 3]), number_of(0, [1, 23])}) == 3
 
 
 @st.composite

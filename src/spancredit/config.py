@@ -19,6 +19,12 @@ BOUNDS = {
     **dict.fromkeys(COUNTS, ("at least", 1)),
     **dict.fromkeys(("temperature", "full_scale"), ("more than", 0)),
 }
+KINDS: dict[str, tuple[Any, str]] = {
+    **dict.fromkeys(("influence", "conserve"), (bool, "True or False")),
+    "filler": (str, "a text"),
+    "answer_pattern": (str | None, "None or a text"),
+    "seed": (int, "an integer"),
+}
 
 
 def _setting(default: Any, help: str) -> Any:
@@ -102,7 +108,8 @@ class CreditConfig:
         for name, (relation, bound) in BOUNDS.items():
             value = getattr(self, name)
             whole = name in COUNTS
-            number = isinstance(value, int if whole else (int, float)) and math.isfinite(value)
+            number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+            number = number and math.isfinite(value)
             if not number or value < bound or (relation == "more than" and value == bound):
                 raise ConfigError(f"{name} is {value!r}; expected {'an integer, ' if whole else ''}{relation} {bound}.")
         if self.horizon is not None and (not isinstance(self.horizon, int) or self.horizon < 0):
@@ -112,10 +119,9 @@ class CreditConfig:
         for clash, holds in self._clashes().items():
             if holds:
                 raise ConfigError(f"{clash}.")
-        if not isinstance(self.influence, bool):
-            raise ConfigError(f"influence is {self.influence!r}; expected True or False.")
-        if not isinstance(self.filler, str):
-            raise ConfigError(f"filler is {self.filler!r}; expected a text.")
+        for name, (kind, expected) in KINDS.items():
+            if not isinstance(getattr(self, name), kind):
+                raise ConfigError(f"{name} is {getattr(self, name)!r}; expected {expected}.")
         if not self.boost >= self.min_weight:
             raise ConfigError(f"boost is {self.boost}; expected at least min_weight, which is {self.min_weight}.")
         if self.answer_pattern is not None:

@@ -11,11 +11,11 @@ from transformers import PreTrainedTokenizerBase
 
 from spancredit.config import CreditConfig
 from spancredit.counterfactual.balance import shared_out
-from spancredit.counterfactual.budget import Budgeted
 from spancredit.counterfactual.engine import LogProbs, check_engine, measure_by_engine
 from spancredit.counterfactual.forward import eval_mode
 from spancredit.counterfactual.interventions import replacement_ids
 from spancredit.counterfactual.jobs import Job, measure_jobs, price
+from spancredit.counterfactual.measure import Measurement
 from spancredit.counterfactual.packable import why_not
 from spancredit.counterfactual.sharded import in_step
 from spancredit.crediting import credit_of
@@ -65,7 +65,7 @@ def assign_credit(
     replacement = _replacement(config, tokenizer, facts)
     plans = agreed(lambda: plan_rollouts(rollouts, tokenizer, facts, config, spans, answers), group)
 
-    def measure(jobs: Sequence[Job], share: float) -> list[Budgeted]:
+    def measure(jobs: Sequence[Job], share: float) -> list[Measurement]:
         own = None if allowance is None else share * allowance
         with eval_mode(model), in_step(model, group):
             return measure_jobs(model, jobs, config, replacement, own)
@@ -107,7 +107,7 @@ def weights_for(
     replacement = _replacement(config, tokenizer, facts)
     plans = agreed(lambda: plan_rollouts(rollouts, tokenizer, facts, config, spans, answers), group)
 
-    def measure(jobs: Sequence[Job], share: float) -> list[Budgeted]:
+    def measure(jobs: Sequence[Job], share: float) -> list[Measurement]:
         return measure_by_engine(logprobs, jobs, config, replacement, group)
 
     return _credits(rollouts, plans, config, measure, False, group)
@@ -126,12 +126,12 @@ def _credits(
     rollouts: Sequence[Rollout],
     plans: Sequence[Plan],
     config: CreditConfig,
-    measure: Callable[[list[Job], float], list[Budgeted]],
+    measure: Callable[[list[Job], float], list[Measurement]],
     packs: bool,
     group: dist.ProcessGroup | None,
 ) -> list[Credit]:
     jobs = [Job.of(rollout, plan.target, config) for rollout, plan in zip(rollouts, plans, strict=True) if plan.target]
-    found: list[Budgeted] = []
+    found: list[Measurement] = []
     if config.mode != "uniform":
         prices = [] if group is None else [price(job, config, packs) for job in jobs]
         found = shared_out(measure, jobs, prices, group)

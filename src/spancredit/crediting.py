@@ -7,22 +7,23 @@ from typing import Final
 import torch
 
 from spancredit.config import CreditConfig
-from spancredit.counterfactual.budget import Budgeted
-from spancredit.counterfactual.measure import BLAME, PROXIES, Measured
+from spancredit.counterfactual.measure import BLAME, PROXIES, Measured, Measurement
+from spancredit.draws import number_of
 from spancredit.errors import ConfigError, RolloutError
-from spancredit.plan import Plan
+from spancredit.plan import Plan, reason_to_skip
 from spancredit.text.locate import Ranges, given_spans
 from spancredit.types import Cost, Credit, Rollout, SpanCredit
 from spancredit.validation import ModelFacts, check_rollout
-from spancredit.weighting import arrange, importances, mediated, permutation_seed, token_weights
+from spancredit.weighting import arrange, importances, mediated, token_weights
 
 EXECUTION: Final = ("execution", "exchange")  # drops in the outcome itself: the share of tests that pass
 GIVEN: Final = "given"  # drops in a unit that the caller knows
+NOTHING_KNOWN = ModelFacts(vocab_size=None, max_positions=None, pad_token_id=None)
 NEED_POLICY = {"mediated": "the influence of spans on each other", "blame": "the surprisal of tokens"}
 
 
 def credit_of(
-    rollout: Rollout, plan: Plan, bought: Budgeted | None, config: CreditConfig, own_scale: float | None = None
+    rollout: Rollout, plan: Plan, found: Measurement | None, config: CreditConfig, own_scale: float | None = None
 ) -> Credit:
     """The credit of one rollout, from what was measured of it; None leaves it uniform, for the plan's reason.
 
@@ -30,27 +31,27 @@ def credit_of(
         own_scale: The full scale of drops that are not in nats, and have no noise; None: the largest of the completion.
     """
     size = len(rollout.completion_ids)
-    if bought is None:
+    if found is None:
         return Credit(torch.ones(size), answer=plan.answer, reason=plan.reason)
-    measured = bought.measured
+    measured = found.measured
     if measured is None:
         return Credit(torch.ones(size), answer=plan.answer, reason="over_budget")
     drops_K = measured.drops_K
     if not measured.is_finite:
         return Credit(torch.ones(size), answer=plan.answer, reason="non_finite", cost=measured.cost)
 
-    of_outcome = bought.method in (*EXECUTION, GIVEN)
+    of_outcome = found.method in (*EXECUTION, GIVEN)
     floor, full_scale = config.noise_floor, config.full_scale
-    if of_outcome or bought.method in (*PROXIES, BLAME):  # no drop in nats
+    if of_outcome or found.method in (*PROXIES, BLAME):  # no drop in nats
         floor, full_scale = 0.0, own_scale or sys.float_info.min
-    known_outcome = of_outcome or (rollout.probe is not None and bought.method not in (*PROXIES, BLAME))
+    known_outcome = of_outcome or (rollout.probe is not None and found.method not in (*PROXIES, BLAME))
     blames = known_outcome and (rollout.advantage or 0.0) < 0
     signed_K = [0.0 - drop for drop in drops_K] if blames else drops_K
     if config.mode == "mediated" and measured.influence_KK is not None:
         importances_K = importances(mediated(signed_K, measured.influence_KK, floor), 0.0, full_scale)
     else:
         importances_K = importances(signed_K, floor, full_scale)
-    scores_K = arrange(importances_K, config.mode, permutation_seed(config.seed, rollout.completion_ids))
+    scores_K = arrange(importances_K, config.mode, number_of(config.seed, rollout.completion_ids))
     raw_K = [config.min_weight + (config.boost - config.min_weight) * score for score in scores_K]
     weights_T = token_weights(
         size, plan.spans, raw_K, plan.answer, config.answer_weight, rollout.loss_mask, config.conserve
@@ -71,8 +72,8 @@ def credit_of(
         reason,
         measured.cost,
         measured.influence_KK,
-        bought.method,
-        bought.agreement,
+        found.method,
+        found.agreement,
     )
 
 
@@ -103,31 +104,29 @@ def credit_from_drops(
 
     Raises:
         RolloutError: if drops are not one a span.
-        ConfigError: if the mode is `mediated` or `blame`, which need the policy's log-probabilities.
+        ConfigError: if the mode is `mediated` or `blame`, which need the policy's log-probabilities, or `full_scale` is
+            no positive number.
     """
     config = config or CreditConfig()
     if config.mode in NEED_POLICY:
         raise ConfigError(f"mode {config.mode!r} needs {NEED_POLICY[config.mode]}; drops alone say nothing of it.")
+    if full_scale is not None and not full_scale > 0:
+        raise ConfigError(f"full_scale is {full_scale!r}; expected None or a number above 0.")
     credits = []
     costs = costs or [Cost()] * len(rollouts)
     for what, given in {"spans": spans, "drops": drops, "costs": costs}.items():
         if len(given) != len(rollouts):
             raise RolloutError(f"{what} has {len(given)} entries; expected one for each of {len(rollouts)} rollouts.")
     for i, (rollout, own, measured, cost) in enumerate(zip(rollouts, spans, drops, costs, strict=True)):
-        check_rollout(i, rollout, ModelFacts(None, None, None))
+        check_rollout(i, rollout, NOTHING_KNOWN)
         found = given_spans(i, own, len(rollout.completion_ids))
         if measured is not None and len(measured) != len(found):
             raise RolloutError(
                 f"rollout {i} has {len(measured)} drops; expected one for each of its {len(found)} spans."
             )
-        reasons = {
-            "uniform": config.mode == "uniform",
-            "no_loss_token": rollout.loss_mask is not None and not any(rollout.loss_mask),
-            "zero_advantage": rollout.advantage == 0,
-            "no_program": measured is None,
-            "no_span": not found,
-        }
-        reason = next((name for name, holds in reasons.items() if holds), None)
-        bought = None if reason else Budgeted(Measured(None, tuple(measured or ()), cost), method)
-        credits.append(credit_of(rollout, Plan(reason=reason, spans=tuple(found)), bought, config, full_scale))
+        reason = reason_to_skip(rollout, config, NOTHING_KNOWN)
+        if reason is None and not (measured and found):
+            reason = "no_program" if measured is None else "no_span"
+        measurement = None if reason else Measurement(Measured(None, tuple(measured or ()), cost), method)
+        credits.append(credit_of(rollout, Plan(reason=reason, spans=tuple(found)), measurement, config, full_scale))
     return credits

@@ -44,13 +44,13 @@ def plan_rollouts(
     plans = []
     for i, rollout in enumerate(rollouts):
         check_rollout(i, rollout, facts)
-        reason = _reason_to_skip(rollout, config, facts)
+        reason = reason_to_skip(rollout, config, facts)
         own = FIND if spans is None else spans[i], FIND if answers is None else answers[i]
         plans.append(Plan(reason=reason) if reason else _plan(i, rollout, tokenizer, config, *own))
     return plans
 
 
-def _reason_to_skip(rollout: Rollout, config: CreditConfig, facts: ModelFacts) -> str | None:
+def reason_to_skip(rollout: Rollout, config: CreditConfig, facts: ModelFacts) -> str | None:
     """The first reason of `types.REASONS` that needs neither text nor model."""
     size = len(rollout.prompt_ids) + len(rollout.completion_ids)
     if rollout.probe is not None:

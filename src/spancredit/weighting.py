@@ -5,7 +5,6 @@ weight, conservation and cost (the matched controls of the paper, Section 3 and 
 """
 
 import random
-import zlib
 from collections.abc import Sequence
 from typing import Literal
 
@@ -55,11 +54,6 @@ def arrange(importances_K: Sequence[float], mode: Mode, seed: int) -> list[float
     if mode == "random":
         return random.Random(seed).sample(list(importances_K), len(importances_K))
     return list(importances_K)
-
-
-def permutation_seed(seed: int, completion_ids: Sequence[int]) -> int:
-    """A seed that depends on the completion and nothing else, so that ranks, restarts and micro-batches agree."""
-    return zlib.crc32(repr((seed, *map(int, completion_ids))).encode())
 
 
 def token_weights(

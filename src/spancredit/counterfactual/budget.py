@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import accumulate
 from typing import Any, Protocol
 
 from scipy.stats import spearmanr
 
 from spancredit.counterfactual.interventions import Range
-from spancredit.counterfactual.measure import Measured, Settings, Target, measure
+from spancredit.counterfactual.measure import Measured, Measurement, Settings, Target, measure, method_name
 from spancredit.counterfactual.packable import why_not
 from spancredit.counterfactual.prices import Prices
 
@@ -24,21 +24,6 @@ class BudgetSettings(Settings, Protocol):
     def noise_floor(self) -> float: ...
 
 
-@dataclass(frozen=True)
-class Budgeted:
-    """What the budget bought for one rollout.
-
-    Args:
-        measured: None if the rollout is not in the sample.
-        method: `exact`, `coarse` or `horizon_N`.
-        agreement: Rank correlation of the drops with exact ones, where this rollout was checked.
-    """
-
-    measured: Measured | None
-    method: str
-    agreement: float | None = None
-
-
 def default_allowance(budget: float, tokens: int) -> float:
     """Tokens that scoring may send through the model beside a step on rollouts of so many, where none was timed."""
     return budget / (1 - budget) * STEP_FORWARDS * tokens
@@ -51,7 +36,7 @@ def within_budget(
     replacement: Sequence[int],
     allowance: float,
     lots: Sequence[int],
-) -> list[Budgeted]:
+) -> list[Measurement]:
     """Measure as exactly as `allowance` tokens permit; where that is not exactly, check a rollout now and then.
 
     Args:
@@ -65,9 +50,9 @@ def within_budget(
         found = _coarse_to_fine(model, scored, settings, replacement, allowance, prices)
     else:
         found = measure(model, scored, settings, replacement, horizon)
-    results = [Budgeted(None, method)] * len(targets)
+    results = [Measurement(None, method)] * len(targets)
     for i, measured in zip(chosen, found, strict=True):
-        results[i] = Budgeted(measured, method)
+        results[i] = Measurement(measured, method)
     if method != "exact" and chosen:
         i = min(chosen, key=lambda i: _second_lot(lots[i]))
         if _second_lot(lots[i]) * prices.alone(targets[i], None) <= CHECKED * allowance * LOTS / len(chosen):
@@ -99,10 +84,6 @@ def _choose(prices: Prices, allowance: float, lots: Sequence[int]) -> tuple[str,
     if not chosen and order and lots[order[0]] * len(order) * spent[0] <= allowance * LOTS:
         chosen = order[:1]  # one alone is more than the allowance: now and then
     return method_name(last), last, sorted(chosen)
-
-
-def method_name(horizon: int | None) -> str:
-    return "exact" if horizon is None else f"horizon_{horizon}"
 
 
 def hulls(spans: Sequence[Range]) -> list[Range]:
@@ -161,8 +142,8 @@ def _share(span: Range, target: Target, stretches: Sequence[Range], drops: Seque
 
 
 def _check(
-    model: Any, target: Target, result: Budgeted, settings: BudgetSettings, replacement: Sequence[int]
-) -> Budgeted:
+    model: Any, target: Target, result: Measurement, settings: BudgetSettings, replacement: Sequence[int]
+) -> Measurement:
     assert result.measured is not None
     (exact,) = measure(model, [target], settings, replacement, None)
     agreement = rank_correlation(result.measured.drops_K, exact.drops_K)

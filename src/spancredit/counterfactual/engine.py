@@ -8,10 +8,18 @@ import torch.distributed as dist
 from transformers import PreTrainedTokenizerBase
 
 from spancredit.config import CreditConfig
-from spancredit.counterfactual.budget import Budgeted, method_name
 from spancredit.counterfactual.interventions import Row
 from spancredit.counterfactual.jobs import Job
-from spancredit.counterfactual.measure import BLAME, Measured, Target, measured, rows_of, scoring_spans
+from spancredit.counterfactual.measure import (
+    BLAME,
+    Measured,
+    Measurement,
+    Target,
+    measured,
+    method_name,
+    rows_of,
+    scoring_spans,
+)
 from spancredit.counterfactual.proxies import ProxyName
 from spancredit.errors import ConfigError, ModelError
 from spancredit.types import Cost
@@ -45,7 +53,7 @@ def measure_by_engine(
     config: CreditConfig,
     replacement: Sequence[int],
     group: dist.ProcessGroup | None,
-) -> list[Budgeted]:
+) -> list[Measurement]:
     """What `measure_jobs` measures, in one call of the engine.
 
     Raises:
@@ -62,9 +70,9 @@ def measure_by_engine(
         scores = [(next(sums), Cost(len(row.input_ids), 1)) for row in some]
         if by_surprisal:
             method = BLAME if job.blamed else SURPRISAL
-            found.append(Budgeted(_surprisals(job.target, *scores[0]), method))
+            found.append(Measurement(_surprisals(job.target, *scores[0]), method))
         else:
-            found.append(Budgeted(measured(scores), method_name(None)))
+            found.append(Measurement(measured(scores), method_name(None)))
     return found
 
 

@@ -93,16 +93,12 @@ def resumed_logps(model: Any, row: Row, temperature: float) -> tuple[float, ...]
     mask_1L = torch.ones(1, len(row.input_ids), dtype=torch.long)
     if row.hidden is not None:
         mask_1L[0, row.hidden[0] : row.hidden[1]] = 0
-    whole, changed = DynamicCache(), DynamicCache()
+    whole = DynamicCache()
     _logits(model, _ids(row.original[:answer]), {"past_key_values": whole, "use_cache": True, "logits_to_keep": 1})
     kept = [(layer.keys, layer.values) for layer in whole.layers]
-    if row.resume > start:
-        if start:
-            changed = DynamicCache([(k[:, :, :start], v[:, :, :start]) for k, v in kept])
-        _continue(model, row, start, row.resume, mask_1L, changed, 1)
-        middle = [(layer.keys, layer.values) for layer in changed.layers]
-    else:
-        middle = [(k[:, :, :start], v[:, :, :start]) for k, v in kept]
+    changed = DynamicCache([(k[:, :, :start], v[:, :, :start]) for k, v in kept])
+    _continue(model, row, start, row.resume, mask_1L, changed, 1)
+    middle = [(layer.keys, layer.values) for layer in changed.layers]
     joined = [
         tuple(torch.cat([new, old[:, :, row.resume :]], dim=2) for new, old in zip(pair, whole_pair, strict=True))
         for pair, whole_pair in zip(middle, kept, strict=True)

@@ -40,11 +40,11 @@ class Row:
         return self.scored[-1][0]
 
 
-def clean_row(rollout: Rollout, answer: Span, spans: Sequence[Span] = ()) -> Row:
-    """The rollout as it was sampled, up to the end of its answer; `spans` are scored beside the answer."""
+def clean_row(rollout: Rollout, answer: Span) -> Row:
+    """The rollout as it was sampled, up to the end of its answer."""
     offset = len(rollout.prompt_ids)
-    scored = tuple((offset + span.start, offset + span.end) for span in (*spans, answer))
-    return Row((*rollout.prompt_ids, *rollout.completion_ids[: answer.end]), scored)
+    ids = (*rollout.prompt_ids, *rollout.completion_ids[: answer.end])
+    return Row(ids, ((offset + answer.start, offset + answer.end),))
 
 
 def intervene(

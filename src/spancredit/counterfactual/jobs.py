@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from spancredit.config import CreditConfig
-from spancredit.counterfactual.budget import Budgeted, default_allowance, method_name, within_budget
-from spancredit.counterfactual.measure import BLAME, PROXIES, Target, measure
+from spancredit.counterfactual.budget import default_allowance, within_budget
+from spancredit.counterfactual.measure import BLAME, PROXIES, Measurement, Target, measure, method_name
 from spancredit.counterfactual.prices import price_alone
+from spancredit.draws import number_of
 from spancredit.types import Rollout
-from spancredit.weighting import permutation_seed
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Job:
     def of(cls, rollout: Rollout, target: Target, config: CreditConfig) -> "Job":
         ids = [*rollout.prompt_ids, *rollout.completion_ids]
         blamed = config.mode == BLAME and (rollout.advantage or 0.0) < 0
-        lot = 0 if config.budget is None else permutation_seed(config.seed, ids)
+        lot = 0 if config.budget is None else number_of(config.seed, ids)
         return cls(target, len(ids), blamed, lot)
 
 
@@ -43,25 +43,33 @@ def price(job: Job, config: CreditConfig, packs: bool) -> int:
 
 def measure_jobs(
     model: Any, jobs: Sequence[Job], config: CreditConfig, replacement: Sequence[int], allowance: float | None
-) -> list[Budgeted]:
-    """Drops tell what an answer was made of, surprisal where a completion of negative advantage went wrong."""
-    drops = iter(_measure(model, [job for job in jobs if not job.blamed], config, replacement, allowance))
-    blamed = [job for job in jobs if job.blamed]
-    surprisals = iter(_measure(model, blamed, _blaming(config), replacement, None) if blamed else ())
-    return [replace(next(surprisals), method=BLAME) if job.blamed else next(drops) for job in jobs]
+) -> list[Measurement]:
+    """Drops tell what an answer was made of, surprisal where a completion of negative advantage went wrong.
+
+    Args:
+        allowance: Tokens that all of it may take under a budget; None: by the tokens of the jobs. Surprisals take
+            theirs first: one forward of a rollout is as little as any measurement takes.
+    """
+    if config.budget is not None and allowance is None:
+        allowance = default_allowance(config.budget, sum(job.tokens for job in jobs))
+    blamed = [job.target for job in jobs if job.blamed]
+    others = [job for job in jobs if not job.blamed]
+    surprisals = measure(model, blamed, _blaming(config), replacement, None) if blamed else []
+    left = None if allowance is None else allowance - sum(one.cost.tokens for one in surprisals)
+    drops = iter(_drops(model, others, config, replacement, left))
+    found = iter(surprisals)
+    return [Measurement(next(found), BLAME) if job.blamed else next(drops) for job in jobs]
 
 
 def _blaming(config: CreditConfig) -> CreditConfig:
     return replace(config, mode="counterfactual", scorer="surprisal", horizon=None, budget=None, influence=False)
 
 
-def _measure(
+def _drops(
     model: Any, jobs: Sequence[Job], config: CreditConfig, replacement: Sequence[int], allowance: float | None
-) -> list[Budgeted]:
+) -> list[Measurement]:
     targets = [job.target for job in jobs]
-    if config.budget is None:
-        method = config.scorer if config.scorer in PROXIES else method_name(config.horizon)
-        return [Budgeted(one, method) for one in measure(model, targets, config, replacement, config.horizon)]
-    if allowance is None:
-        allowance = default_allowance(config.budget, sum(job.tokens for job in jobs))
-    return within_budget(model, targets, config, replacement, allowance, [job.lot for job in jobs])
+    if config.budget is not None and allowance is not None:
+        return within_budget(model, targets, config, replacement, allowance, [job.lot for job in jobs])
+    method = config.scorer if config.scorer in PROXIES else method_name(config.horizon)
+    return [Measurement(one, method) for one in measure(model, targets, config, replacement, config.horizon)]

@@ -62,6 +62,25 @@ class Measured:
         return numbers and (self.influence_KK is None or bool(self.influence_KK.isfinite().all()))
 
 
+@dataclass(frozen=True)
+class Measurement:
+    """What was measured of one rollout, and how.
+
+    Args:
+        measured: None if it was not: a budget takes a sample of the rollouts where no more fits.
+        method: `exact`, `horizon_N`, `coarse`, the name of a proxy, or what else the drops come from.
+        agreement: Rank correlation of the drops with exact ones, where this rollout was checked.
+    """
+
+    measured: Measured | None
+    method: str
+    agreement: float | None = None
+
+
+def method_name(horizon: int | None) -> str:
+    return "exact" if horizon is None else f"horizon_{horizon}"
+
+
 def measure(
     model: Any, targets: Sequence[Target], settings: Settings, replacement: Sequence[int], horizon: int | None
 ) -> list[Measured]:

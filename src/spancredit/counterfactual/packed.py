@@ -9,6 +9,7 @@ scorer. Parts read the keys and values of the parts above them from memory.
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -78,13 +79,13 @@ def _score_trie(
     with fastest_attention(model):
         parts = cut(trie, *part_sizes(model, max(trie.positions) + 1, max_tokens))
         users = Counter(node for part in parts for node in part.needs)
-        for batch in batches(parts, max_tokens, slack(model)):
+        for batch in batches(parts, max_tokens, slack(model), partial(room, model)):
             together = [parts[i] for i in batch]
             states += _forward(model, trie, intervals, together, asked, users, memory)
             if sum(len(nodes) for nodes, _ in states) >= chunk_size(model):
                 logps |= _read(model, states, asked, temperature)
                 states = []
-            padding = len(together) * max(map(len, together)) - sum(map(len, together))
+            padding = len(together) * room(model, max(map(len, together))) - sum(map(len, together))
             forwards[min(part.nodes[0] for part in together)] = Cost(padding, 1)
         logps |= _read(model, states, asked, temperature)
     scores, first_nodes = [], sorted(forwards)
@@ -111,6 +112,12 @@ def part_sizes(model: Any, longest: int, max_tokens: int) -> tuple[int, int]:
     return min(max(LEAST_PART, 3 * hidden_size // 8), most), most
 
 
+def room(model: Any, tokens: int) -> int:
+    """What so many tokens take: FlexAttention's masks are made of whole blocks."""
+    block = BLOCK if model.config._attn_implementation == "flex_attention" else 1
+    return -(-tokens // block) * block
+
+
 def slack(model: Any) -> int:
     """Tokens of padding that cost less than another forward: on a CPU many of a small model, few of a large one."""
     if device_of(model).type != "cpu":
@@ -129,9 +136,7 @@ def _forward(
 ) -> States:
     """One forward: what the trunk gives for those nodes that are asked; remembers what later parts need."""
     device = device_of(model)
-    wide, deep = max(map(len, parts)), max(len(part.needs) for part in parts)
-    if model.config._attn_implementation == "flex_attention":
-        wide, deep = -(-wide // BLOCK) * BLOCK, -(-deep // BLOCK) * BLOCK
+    wide, deep = room(model, max(map(len, parts))), room(model, max(len(part.needs) for part in parts))
     ids_BN = torch.zeros(len(parts), wide, dtype=torch.long)
     positions_BN = torch.zeros_like(ids_BN)
     for b, part in enumerate(parts):

@@ -1,6 +1,6 @@
 """Cut a trie into parts that one forward can hold, and take them in an order in which what each reads is there."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -56,11 +56,16 @@ def _needs(trie: Trie, start: int, end: int) -> list[int]:
     return sorted(ancestors | resumed)
 
 
-def batches(parts: Sequence[Part], max_tokens: int, slack: int) -> Iterator[list[int]]:
+def batches(
+    parts: Sequence[Part], max_tokens: int, slack: int, room: Callable[[int], int] = int
+) -> Iterator[list[int]]:
     """Indices of parts to forward together, each after those it reads.
 
     The first part that is left is joined by others of nearly its width: at most `max_tokens` nodes in all, of which
     at most `slack` are padding.
+
+    Args:
+        room: What so many nodes of a part take, which counts towards `max_tokens` and is no padding.
     """
     home = {node: i for i, part in enumerate(parts) for node in part.nodes}
     sources = [{home[node] for node in part.needs} for part in parts]
@@ -77,7 +82,7 @@ def batches(parts: Sequence[Part], max_tokens: int, slack: int) -> Iterator[list
             wide, deep = max(width, len(parts[i])), max(longest_read, len(parts[i].needs))
             count = len(batch) + 1
             padded = count * (wide + deep) - (nodes + len(parts[i]) + reads + len(parts[i].needs))
-            if count * (wide + deep) > max_tokens or padded > slack:
+            if count * (room(wide) + room(deep)) > max_tokens or padded > slack:
                 break
             batch.append(i)
             width, longest_read = wide, deep

@@ -33,7 +33,8 @@ def sequential(model: Any, rows: Sequence[Row], temperature: float, max_tokens: 
         if row.resume is None:
             scores.append((row_logps(model, [row], temperature)[0], Cost(len(row.input_ids), 1)))
         else:
-            scores.append((resumed_logps(model, row, temperature), Cost(2 * len(row.input_ids), 3)))
+            tokens = len(row.input_ids) + row.resume - row.start  # what the intervention changes is read twice
+            scores.append((resumed_logps(model, row, temperature), Cost(tokens, 3)))
     return scores
 
 
@@ -72,7 +73,8 @@ def packed(model: Any, rows: Sequence[Row], temperature: float, max_tokens: int)
     ):
         found = scorer(model, [rows[i] for i in some], temperature, max_tokens)
         for i, (logps, cost) in zip(some, found, strict=True):
-            scores[i] = logps, cost + Cost(fallbacks=1)
+            tried = scores[i][1] if i in scores else Cost()
+            scores[i] = logps, tried + cost + Cost(fallbacks=1)
     return [scores[i] for i in range(len(rows))]
 
 
@@ -85,9 +87,9 @@ def score_rows(
 ) -> list[Scores]:
     """Scores of every job's rows, a job being a rollout's clean row and its counterfactuals.
 
-    The first time that a model is scored, and the first time several jobs share its forwards, the shortest and the
-    longest are scored by the definition too (the clean row; the first, middle and last counterfactual). Costs leave
-    this out, so that they are the same in a run and in one that resumes it.
+    The first time that a model is scored in some way (see `_way`), the shortest job and the longest are scored by the
+    definition too (the clean row; the first, middle and last counterfactual). Costs leave this out, so that they are
+    the same in a run and in one that resumes it.
 
     Raises:
         ModelError: if the two differ by more than rounding in the dtype of the computation can.
@@ -95,19 +97,19 @@ def score_rows(
     flat = SCORERS[scorer](model, [row for job in jobs for row in job], temperature, max_tokens)
     remaining = iter(flat)
     scores = [[next(remaining) for _ in job] for job in jobs]
-    if jobs and scorer != "sequential" and _kind(scorer, jobs) not in CHECKED.setdefault(model, set()):
+    if jobs and scorer != "sequential" and _way(scorer, jobs) not in CHECKED.setdefault(model, set()):
         order = sorted(range(len(jobs)), key=lambda i: len(jobs[i][0].input_ids))
         checked = [_check(model, jobs[i], scores[i], scorer, temperature) for i in {order[0], order[-1]}]
         if all(checked):
-            CHECKED[model].add(_kind(scorer, jobs))
+            CHECKED[model].add(_way(scorer, jobs))
     return scores
 
 
 CHECKED: WeakKeyDictionary[Any, set[tuple[object, ...]]] = WeakKeyDictionary()
 
 
-def _kind(scorer: str, jobs: Sequence[Sequence[Row]]) -> tuple[object, ...]:
-    """What makes a scoring unlike those before it: company, hidden spans, a horizon, or twice the length."""
+def _way(scorer: str, jobs: Sequence[Sequence[Row]]) -> tuple[object, ...]:
+    """What scoring depends on: the scorer, company, hidden spans, a horizon, the power of 2 that the length reaches."""
     rows = [row for job in jobs for row in job]
     longest = max(len(row.input_ids) for row in rows)
     hides, resumes = any(row.hidden for row in rows), any(row.resume for row in rows)
@@ -127,7 +129,7 @@ def _check(model: Any, job: Sequence[Row], scores: Scores, scorer: str, temperat
         tolerance = loosest * max(1.0, abs(expected))
         if math.isfinite(expected) and not abs(got - expected) <= tolerance:
             raise ModelError(
-                f"self-check failed: {scorer} gives the answer {got:.6f} nats, sequential {expected:.6f}, expected at "
+                f"self-check failed: {scorer} gives a range {got:.6f} nats, sequential {expected:.6f}, expected at "
                 f"most {tolerance:g} apart; {type(model).__name__} needs scorer='sequential'."
             )
     return all(math.isfinite(expected) for _, expected in pairs)

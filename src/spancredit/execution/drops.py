@@ -42,11 +42,6 @@ class Executed:
     drops_K: tuple[float, ...]
     runs: int
 
-    @property
-    def rate(self) -> float:
-        """The share of tests that pass; 0 without tests."""
-        return sum(self.passed) / max(len(self.passed), 1)
-
 
 def execution_drops(programs: Sequence[Program], run: Run, cache: Cache | None = None) -> list[Executed]:
     """Take each stretch away, run what is left, and compare.

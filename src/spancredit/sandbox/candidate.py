@@ -16,7 +16,7 @@ FAILURES: dict[OutcomeStatus, str] = {
     "missing": "the code defines no callable of the entry point's name",
     "exited": "the process ended by itself",
     "crashed": "a signal ended the process",
-    "timeout": "a deadline on the wall passed, of the visit or of a call",
+    "timeout": "the visit's deadline on the wall passed",
     "cpu": "the processor time was used up",
     "flood": "more bytes came than are permitted",
     "garbled": "what came is no reply",
@@ -30,12 +30,10 @@ class Call:
 
     Attributes:
         args, kwargs: None, bool, int, float, complex, str, bytes, list, tuple, set, frozenset and dict, in each other.
-        seconds: Wall time that this call may take; None leaves it to the visit's.
     """
 
     args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
-    seconds: float | None = None
 
 
 @dataclass(frozen=True)

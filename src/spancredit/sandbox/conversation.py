@@ -4,7 +4,6 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from spancredit.sandbox.candidate import OutcomeStatus, Result
@@ -29,7 +28,7 @@ class Conversation:
     Attributes:
         channel: Our end, which is not closed here.
         request: All bytes of it.
-        budgets: Wall seconds of each call, None for no limit of its own.
+        calls: How many are made.
         deadline: On the monotonic clock, of the whole.
         permitted: Bytes of results.
         results: Of the calls that were answered.
@@ -37,7 +36,7 @@ class Conversation:
 
     channel: socket.socket
     request: bytes
-    budgets: Sequence[float | None]
+    calls: int
     deadline: float
     permitted: int
     results: list[Result] = field(default_factory=list)
@@ -46,7 +45,6 @@ class Conversation:
         self._received = bytearray()
         self._total = 0
         self._defined = False
-        self._limit = self.deadline
 
     def hold(self) -> tuple[OutcomeStatus | None, str]:
         """Until it ends: the status and its detail; None if the candidate hung up before its end."""
@@ -62,7 +60,7 @@ class Conversation:
         poll = select.poll()
         while True:
             poll.register(self.channel, select.POLLIN | (select.POLLOUT if unsent else 0))
-            left = min(self._limit, self.deadline) - time.monotonic()
+            left = self.deadline - time.monotonic()
             events = poll.poll(max(left, 0) * 1000) if left > 0 else []
             if not events:
                 raise _Stop("timeout")
@@ -87,7 +85,7 @@ class Conversation:
             return False
         self._received += piece
         self._total += len(piece)
-        if self._total > self.permitted + SLACK + 200 * len(self.budgets):
+        if self._total > self.permitted + SLACK + 200 * self.calls:
             raise _Stop("flood")
         while (content := self._next()) is not None:
             self._take(content)
@@ -109,11 +107,10 @@ class Conversation:
         kind, rest = content[:1], content[1:]
         if not self._defined:
             self._take_first(kind, rest)
-        elif len(self.results) == len(self.budgets):
+        elif len(self.results) == self.calls:
             raise _Stop("done") if content == child.END and not self._received else _Stop("garbled", "more than asked")
         else:
             self.results.append(_result(kind, rest))
-        self._start_call()
 
     def _take_first(self, kind: bytes, rest: bytes) -> None:
         if kind == child.BROKEN:
@@ -123,11 +120,6 @@ class Conversation:
         if kind != child.DEFINED or rest:
             raise _Stop("garbled", "the first block is none")
         self._defined = True
-
-    def _start_call(self) -> None:
-        number = len(self.results)
-        budget = self.budgets[number] if number < len(self.budgets) else None
-        self._limit = self.deadline if budget is None else time.monotonic() + budget
 
 
 def _result(kind: bytes, rest: bytes) -> Result:

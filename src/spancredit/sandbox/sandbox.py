@@ -34,6 +34,7 @@ class Sandbox:
         output: Bytes of results of a visit.
 
     Attributes:
+        processes: How many candidates run at a time.
         restarts: Zygotes that died, and were started again.
 
     Raises:
@@ -57,7 +58,7 @@ class Sandbox:
         self.limits = Limits(seconds, math.ceil(seconds) if cpu_seconds is None else cpu_seconds, memory, output)
         self.restarts = 0
         self._asked: LevelName | Literal["auto"] = level
-        self._processes = processes
+        self.processes = processes
         self._lock = threading.Lock()
         self._owner = 0
 
@@ -75,9 +76,9 @@ class Sandbox:
         self._name, first, self._level = strongest(self._asked)
         self._free: SimpleQueue[Zygote | None] = SimpleQueue()
         self._free.put(first)
-        for _ in range(self._processes - 1):
+        for _ in range(self.processes - 1):
             self._free.put(None)  # started when it is needed
-        self._pool = ThreadPoolExecutor(self._processes, thread_name_prefix="sandbox") if self._processes > 1 else None
+        self._pool = ThreadPoolExecutor(self.processes, thread_name_prefix="sandbox") if self.processes > 1 else None
         self._owner = os.getpid()
         return self
 
@@ -93,7 +94,7 @@ class Sandbox:
         self._owner = 0
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
-        for _ in range(self._processes):
+        for _ in range(self.processes):
             zygote = self._free.get()
             if zygote is not None:
                 zygote.close()

@@ -57,18 +57,18 @@ def visit(zygote: Zygote, candidate: Candidate, calls: bytes, limits: Limits) ->
     """
     if candidate.cpu_seconds is not None and not candidate.cpu_seconds > 0:
         raise SandboxError(f"a candidate's cpu_seconds is {candidate.cpu_seconds}; expected a number above 0.")
-    budgets = [call.seconds for call in candidate.calls]
-    head = (candidate.code, candidate.entry_point, limits.output, len(budgets))
+    count = len(candidate.calls)
+    head = (candidate.code, candidate.entry_point, limits.output, count)
     request = block(_sendable("the code", head)) + calls
     began = time.monotonic()
     cpu_limit = min(limits.cpu_seconds, candidate.cpu_seconds or math.inf)
     with zygote.fork(limits.memory, cpu_limit) as channel:
-        talk = Conversation(channel, request, budgets, began + _wall(candidate, limits), limits.output)
+        talk = Conversation(channel, request, count, began + _wall(candidate, limits), limits.output)
         status, detail = talk.hold()
     wait_status, cpu_seconds = zygote.end()
     if status is None:
         status, detail = _hung_up(wait_status, cpu_seconds, cpu_limit)
-    missing = len(budgets) - len(talk.results)
+    missing = count - len(talk.results)
     results = (*talk.results, *[Result("unfinished")] * missing)
     return Outcome(status, results, time.monotonic() - began, cpu_seconds, detail)
 

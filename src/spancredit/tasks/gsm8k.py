@@ -55,7 +55,7 @@ def load(split: str, dataset: str | None = None) -> list[Problem]:
         path /= f"{SPLITS[split]}.jsonl"
     if path.is_file():
         return read_jsonl(path)
-    if path.suffix or name.startswith((".", "/", "~")):
+    if is_file(name) or name.startswith((".", "/", "~")):
         raise DataError(
             f"the dataset {path} does not exist; expected a folder with train.jsonl and test.jsonl, or a JSONL file."
         )

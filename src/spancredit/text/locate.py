@@ -48,7 +48,7 @@ def locate_reasoning(
     if found is None:
         return [], None
     if spans != FIND:
-        return _given(index, spans, found.start, "span", aligned), found
+        return _given(index, spans, found.start, "span", aligned, "before the answer"), found
     assert aligned is not None  # check_own_ranges: without a tokenizer both are given
     if reasoning_end is None:
         reasoning_end = aligned.starts[found.start]
@@ -72,7 +72,7 @@ def locate_all(
     size = said(tokenizer, rollout.completion_ids)
     aligned = align(tokenizer, rollout.completion_ids[:size])
     if spans != FIND:
-        return _given(index, spans, size, "range", aligned), size
+        return _given(index, spans, size, "range", aligned, "before what ends the completion"), size
     return segment(aligned, len(aligned.plain), settings, size) if size else [], size
 
 
@@ -85,7 +85,9 @@ def given_spans(index: int, ranges: Any, size: int) -> list[Span]:
     return _given(index, ranges, size, "range", None)
 
 
-def _given(index: int, ranges: Any, limit: int, what: str, aligned: AlignedText | None) -> list[Span]:
+def _given(
+    index: int, ranges: Any, limit: int, what: str, aligned: AlignedText | None, where: str = "inside the completion"
+) -> list[Span]:
     """Own ranges as spans, checked: non-empty, in order, disjoint, inside `[0, limit)`."""
     spans: list[Span] = []
     for given in ranges:
@@ -94,7 +96,6 @@ def _given(index: int, ranges: Any, limit: int, what: str, aligned: AlignedText 
         except (TypeError, ValueError):
             raise RolloutError(f"rollout {index} has {what} {given!r}; expected a pair (start, end).") from None
         if not 0 <= start < end <= limit:
-            where = "before the answer" if what == "span" else "inside the completion"
             raise RolloutError(
                 f"rollout {index} has {what} ({start}, {end}); expected 0 <= start < end <= {limit}, {where}."
             )

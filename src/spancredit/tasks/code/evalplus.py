@@ -42,17 +42,18 @@ def load(name: str, folder: str) -> list[CodeProblem]:
         path /= FILES[name]
     if not path.is_file():
         raise DataError(f"the file {path} does not exist; expected {FILES[name]} of evalplus's release.")
-    problems = [_problem(row, f"{path} line {number}") for number, row in enumerate(_rows(path), start=1)]
+    problems = [_problem(row, f"{path} line {number}") for number, row in _rows(path)]
     if not problems:
         raise DataError(f"{path} holds no problem; {EXPECTED}.")
     return problems
 
 
-def _rows(path: Path) -> list[Any]:
+def _rows(path: Path) -> list[tuple[int, Any]]:
     try:
         data = path.read_bytes()
         text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode()
-        return [json.loads(line) for line in text.splitlines() if line.strip()]
+        lines = enumerate(text.split("\n"), start=1)  # not at a U+2028, which a text of JSON may hold
+        return [(number, json.loads(line)) for number, line in lines if line.strip()]
     except (EOFError, gzip.BadGzipFile, ValueError) as error:
         raise DataError(f"{path} is no file of JSON lines ({error}); {EXPECTED}.") from error
 

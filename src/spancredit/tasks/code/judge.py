@@ -11,7 +11,7 @@ from spancredit.tasks.code.expected import complete
 from spancredit.tasks.code.extract import extract_program
 from spancredit.tasks.code.problem import CodeProblem
 
-CHUNK = 8  # candidates whose values are held at a time: each may return as much as the sandbox permits
+AT_A_TIME = 4  # candidates for a process of the sandbox, whose values are held: each may return as much as it permits
 
 VerdictStatus = Literal["passed", "wrong", "raised", "unsendable"] | OutcomeStatus
 STATUSES: tuple[VerdictStatus, ...] = ("passed", "wrong", "raised", "unsendable", *FAILURES)
@@ -80,8 +80,9 @@ def judge_programs(
         for program, problem in zip(programs, asked, strict=True)
     ]
     verdicts: list[Verdict] = []
-    for start in range(0, len(candidates), CHUNK):
-        part = slice(start, start + CHUNK)
+    size = AT_A_TIME * box.processes
+    for start in range(0, len(candidates), size):
+        part = slice(start, start + size)
         verdicts += map(verdict, asked[part], box.run(candidates[part]))
     return verdicts
 
