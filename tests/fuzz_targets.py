@@ -19,7 +19,8 @@ from spancredit.errors import SpanCreditError
 from spancredit.execution.exchanges import exchanged, statements
 from spancredit.execution.variants import reads, variants
 from spancredit.report.html import Section, page
-from spancredit.report.records import make_record, read_lines
+from spancredit.report.lines import read_lines
+from spancredit.report.records import make_record
 from spancredit.report.terminal import explanation
 from spancredit.sandbox import Call
 from spancredit.sandbox.inside import wire

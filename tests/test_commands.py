@@ -21,7 +21,7 @@ from spancredit import cli
 from spancredit.commands.report import report
 from spancredit.commands.train import train
 from spancredit.commands.train_arguments import parse, read_request
-from spancredit.report.records import read_lines
+from spancredit.report.lines import read_lines
 
 SMALL = [
     *("--max_steps", "4", "--save_steps", "2", "--per_device_train_batch_size", "8", "--num_generations", "4"),

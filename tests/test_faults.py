@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 import spancredit as sc
 from spancredit.commands.train import train
 from spancredit.models import load_policy
-from spancredit.report.records import read_lines
+from spancredit.report.lines import read_lines
 
 SMALL = [
     *("--max_steps", "4", "--save_steps", "2", "--per_device_train_batch_size", "8", "--num_generations", "4"),

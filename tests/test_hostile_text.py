@@ -15,7 +15,7 @@ from rich.console import Console
 from spancredit.commands.explain import explain
 from spancredit.report.explainpage import explain_page
 from spancredit.report.html import Picture, Section, page
-from spancredit.report.records import append_lines, read_lines
+from spancredit.report.lines import append_lines, read_lines
 from spancredit.report.summary import summary
 from spancredit.report.terminal import save_svg, show
 from spancredit.report.visible import visible, visible_json

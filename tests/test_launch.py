@@ -23,7 +23,7 @@ from spancredit.commands.train import train
 from spancredit.commands.train_arguments import parse
 from spancredit.evaluation.accuracy import Exam, greedy_accuracy, own_batches
 from spancredit.models import load_policy
-from spancredit.report.records import read_lines
+from spancredit.report.lines import read_lines
 from spancredit.report.runfolder import RunFolder
 from spancredit.tasks.settings import TaskSettings
 from spancredit.tasks.task import load_task

@@ -10,7 +10,8 @@ from input_for_tests import assert_one_sentence, full_disk
 import spancredit as sc
 from spancredit.models import load_policy
 from spancredit.report.checkpoints import last_readable
-from spancredit.report.records import SCHEMA, append_lines, keep_until, make_record, read_lines, write
+from spancredit.report.lines import SCHEMA, append_lines, keep_until, read_lines, write
+from spancredit.report.records import make_record
 from spancredit.report.runfolder import RunFolder, latest, unused
 from spancredit.report.terminal import coloured, explanation
 

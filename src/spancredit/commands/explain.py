@@ -136,7 +136,7 @@ def explain(
     title = f"spancredit explain: {Path(request.model).name}"
     if html is not None:
         from spancredit.report.explainpage import explain_page
-        from spancredit.report.records import write
+        from spancredit.report.lines import write
 
         read = ["statements", mode] if by_execution else list(measured.values())
         facts = ", ".join([*read, f"temperature {temperature:g}"])

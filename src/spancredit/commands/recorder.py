@@ -10,8 +10,9 @@ from transformers import TrainerCallback
 from spancredit.evaluation.accuracy import Exam, greedy_accuracy, sampled_accuracy
 from spancredit.ranks import is_main
 from spancredit.report.figures import learning_curve, save
+from spancredit.report.lines import append_lines
 from spancredit.report.progress import RunProgress
-from spancredit.report.records import append_lines, make_record
+from spancredit.report.records import make_record
 from spancredit.report.runfolder import RunFolder
 from spancredit.training.trl import CreditBatch
 

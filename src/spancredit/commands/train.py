@@ -18,7 +18,7 @@ from spancredit.commands.train_arguments import Request, read_request
 from spancredit.evaluation.accuracy import Exam
 from spancredit.ranks import agreed, is_main, once, part, talking
 from spancredit.report.checkpoints import last_readable, step_of
-from spancredit.report.records import write
+from spancredit.report.lines import write
 from spancredit.report.runfolder import RunFolder, latest, unused
 from spancredit.tasks.task import HELD_OUT
 from spancredit.training.trl import CreditGRPOConfig, CreditGRPOTrainer

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from spancredit.report.records import is_json
+from spancredit.report.lines import is_json
 
 STATE = "trainer_state.json"  # the last file of a checkpoint that is written, on any process
 

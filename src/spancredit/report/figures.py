@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from spancredit.report.records import drop_keys, unit_of
+from spancredit.report.means import drop_keys, unit_of
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 Rows = list[dict[str, Any]]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from spancredit.errors import RunFolderError
-from spancredit.report.records import is_json, keep_until, read_lines, write
+from spancredit.report.lines import is_json, keep_until, read_lines, write
 
 PACKAGES = ("spancredit", "torch", "transformers", "trl", "accelerate", "datasets")
 

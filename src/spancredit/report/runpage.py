@@ -6,7 +6,7 @@ from typing import Any
 
 from spancredit.report.figures import learning_curve, svg
 from spancredit.report.html import Picture, Section, page
-from spancredit.report.records import drop_keys, mean_of, time_share, unit_of
+from spancredit.report.means import drop_keys, mean_of, time_share, unit_of
 from spancredit.report.runfolder import RunFolder
 
 Rows = Sequence[dict[str, Any]]

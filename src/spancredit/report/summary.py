@@ -4,7 +4,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from spancredit.report.records import drop_keys, mean_of, unit_of
+from spancredit.report.means import drop_keys, mean_of, unit_of
 from spancredit.report.runfolder import RunFolder
 from spancredit.report.terminal import coloured, legend
 from spancredit.report.visible import visible
