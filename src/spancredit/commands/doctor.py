@@ -51,12 +51,13 @@ def _train(argv: list[str], prompts: int, strict: bool, as_json: bool) -> int:
     with redirect_stdout(sys.stderr), Console(stderr=True).status("") as status:  # what libraries and rewards print
         from spancredit.commands.doctor_job import checked
         from spancredit.doctor.show import as_data, show
+        from spancredit.report.lines import json_text
 
         findings, silent, measured = checked(argv, prompts, status.update)
     wrong = ("error", "warning") if strict else ("error",)
     ok = all(one.severity not in wrong for one in findings)
     if as_json:
-        typer.echo(json.dumps(as_data(findings, silent, measured, ok), indent=2, ensure_ascii=False))
+        typer.echo(json_text(as_data(findings, silent, measured, ok), indent=2))
     else:
         show(Console(), findings, silent, measured)
     return 0 if ok else 1

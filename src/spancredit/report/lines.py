@@ -77,13 +77,18 @@ def keep_until(paths: Sequence[Path], last: int, order: str = "step") -> None:
         write(path, _lines(rows))
 
 
+def json_text(value: Any, indent: int | None = None) -> str:
+    """As JSON for files and terminals: numbers that it does not know are null, and characters that act are escaped."""
+    return visible_json(json.dumps(_plain(value), ensure_ascii=False, indent=indent, allow_nan=False))
+
+
 def _lines(rows: Sequence[dict[str, Any]]) -> str:
-    return "".join(visible_json(json.dumps(_plain(row), ensure_ascii=False)) + "\n" for row in rows)
+    return "".join(f"{json_text(row)}\n" for row in rows)
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
