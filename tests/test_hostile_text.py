@@ -228,7 +228,8 @@ def test_as_json_it_says_the_same_and_nothing_acts(tmp_path, text):
 
 def found(text):
     """What the doctor finds in completions, prompts and messages that are hostile, and what it measured."""
-    whole, short = Finding("error", "refused", math.nan, text, text, text), Finding("note", "x", 1.0, "", "", tail(text))
+    whole = Finding("error", "refused", math.nan, text, text, text)
+    short = Finding("note", "x", 1.0, "", "", tail(text))
     measured = {"model": text, "task": text, "mode": text, "completions": 1, "prompts": 1, "answers": 1.0}
     measured |= {"length": {"median": 1, "longest": 1}, "prompt": {"longest": 1, "end": text}, "reward": math.inf}
     return [whole, short], [text], measured | {"largest_difference": math.nan, "with_advantage": 1.0, "scored": 1.0}
