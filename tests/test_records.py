@@ -9,7 +9,7 @@ from input_for_tests import assert_one_sentence, full_disk
 
 import spancredit as sc
 from spancredit.models import load_policy
-from spancredit.report.checkpoints import last_readable
+from spancredit.report.checkpoints import last_readable, seal
 from spancredit.report.lines import SCHEMA, append_lines, keep_until, read_lines, write
 from spancredit.report.records import make_record
 from spancredit.report.runfolder import RunFolder, latest, unused
@@ -156,7 +156,10 @@ def test_a_missing_run_is_named(tmp_path):
 def test_an_incomplete_checkpoint_is_passed_over(tmp_path):
     folder = RunFolder.create(tmp_path, [], None, seed=0)
     for step, state in ((10, "{}"), (9, "{}"), (20, '{"glob'), (30, None)):
-        (tmp_path / f"checkpoint-{step}").mkdir()
+        checkpoint = tmp_path / f"checkpoint-{step}"
+        checkpoint.mkdir()
         if state is not None:
-            (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text(state)
+            (checkpoint / "trainer_state.json").write_text(state)
+        if state == "{}":
+            seal(checkpoint)
     assert last_readable(folder.path) == tmp_path / "checkpoint-10"

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,28 +30,50 @@ def write(path: Path, text: str) -> None:
 
 
 def is_json(path: Path) -> bool:
-    """Whether all of a file is one JSON value."""
+    """Whether there is a file, and all of it is one JSON value."""
     try:
         json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+    except (FileNotFoundError, ValueError, RecursionError):
         return False
     return True
 
 
-def read_lines(path: Path, order: str = "step") -> Iterator[dict[str, Any]]:
+def read_lines(
+    path: Path, order: str = "step", faults: Callable[[dict[str, Any]], Iterable[str]] = lambda _: ()
+) -> Iterator[dict[str, Any]]:
     """Rows of a JSON-lines file. A last line that was cut off by a crash is left out.
 
     Args:
         order: The field that every row has, a whole number by which rows are in order.
+        faults: What else is wrong with a row, in words.
 
     Raises:
-        RecordError: if any other line is no JSON object, has no such number, or a schema that is not known.
+        RecordError: if any other line is no JSON object, has no such number, a schema that is not known, or a fault.
     """
+    for number, (_, row) in enumerate(_parsed(path, order), start=1):
+        for fault in faults(row):
+            raise RecordError(f"{path} line {number} has {fault}.")
+        yield row
+
+
+def keep_until(paths: Sequence[Path], last: int, order: str = "step") -> None:
+    """Drop the rows after the last one to be kept, and a cut-off last line, before a resumed run writes them anew.
+
+    Raises:
+        RecordError: if a file has a broken line; then none of them is changed.
+    """
+    kept = {path: [line for line, row in _parsed(path, order) if row[order] <= last] for path in paths if path.exists()}
+    for path, lines in kept.items():
+        write(path, "".join(f"{line}\n" for line in lines))
+
+
+def _parsed(path: Path, order: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Lines without their ends, and what they say."""
     with path.open(encoding="utf-8", errors="replace") as file:
         for number, line in enumerate(file, start=1):
             try:
                 row = json.loads(line)
-            except json.JSONDecodeError as error:
+            except (ValueError, RecursionError) as error:  # deep brackets, thousands of digits
                 if not line.endswith("\n"):
                     return
                 raise RecordError(
@@ -61,20 +83,9 @@ def read_lines(path: Path, order: str = "step") -> Iterator[dict[str, Any]]:
             if not isinstance(row, dict) or row.get("schema", SCHEMA) != SCHEMA:
                 got = f"schema {row['schema']!r}" if isinstance(row, dict) else type(row).__name__
                 raise RecordError(f"{path} line {number} has {got}; expected an object of schema {SCHEMA}.")
-            if not isinstance(row.get(order), int):
+            if type(row.get(order)) is not int:
                 raise RecordError(f"{path} line {number} has {order} {row.get(order)!r}; expected a whole number.")
-            yield row
-
-
-def keep_until(paths: Sequence[Path], last: int, order: str = "step") -> None:
-    """Drop the rows after the last one to be kept, and a cut-off last line, before a resumed run writes them anew.
-
-    Raises:
-        RecordError: if a file has a broken line; then none of them is changed.
-    """
-    kept = {path: [row for row in read_lines(path, order) if row[order] <= last] for path in paths if path.exists()}
-    for path, rows in kept.items():
-        write(path, _lines(rows))
+            yield line.rstrip("\n"), row
 
 
 def json_text(value: Any, indent: int | None = None) -> str:

@@ -14,12 +14,21 @@ from spancredit.types import Credit, Rollout
 
 
 def make_record(
-    rollout: Rollout, credit: Credit, tokenizer: PreTrainedTokenizerBase, step: int, reward: float | None = None
+    rollout: Rollout,
+    credit: Credit,
+    tokenizer: PreTrainedTokenizerBase,
+    step: int,
+    reward: float | None = None,
+    right: bool | None = None,
 ) -> dict[str, Any]:
     """One rollout with its credit as plain data.
 
     `tokens` are pieces of text that join to the completion, one for each weight in `token_weights`; a character that
     several tokens share stands at the last of them. Drops and log-probabilities are in nats.
+
+    Args:
+        reward: The weighted sum of all reward functions.
+        right: What the judge says of the answer; None if it was not asked.
     """
     aligned = align(tokenizer, rollout.completion_ids) if len(rollout.completion_ids) else None
     ends = [*aligned.starts[1:], len(aligned.text)] if aligned else []
@@ -30,6 +39,7 @@ def make_record(
         "tokens": [aligned.text[a:b] for a, b in zip(aligned.starts, ends, strict=True)] if aligned else [],
         "token_weights": [round(weight, 6) for weight in credit.token_weights.tolist()],
         "reward": reward,
+        "right": right,
         "advantage": rollout.advantage,
         "reason": credit.reason,
         "method": credit.method,
@@ -38,6 +48,16 @@ def make_record(
         "spans": [asdict(span) for span in credit.spans],
         "cost": asdict(credit.cost),
     }
+
+
+def right_of(record: dict[str, Any]) -> bool | None:
+    """Whether the answer is right; None if nobody judged it.
+
+    Records of before 0.1.0 have no verdict: there it is whether the reward is above 0.
+    """
+    if "right" in record or record["reward"] is None:
+        return record.get("right")
+    return bool(record["reward"] > 0)
 
 
 def measure_of(record: dict[str, Any]) -> str:
