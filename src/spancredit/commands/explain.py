@@ -111,8 +111,7 @@ def explain(
             from spancredit.commands.explain_rollout import Request, explained
             from spancredit.commands.quiet import quiet
             from spancredit.config import CreditConfig
-            from spancredit.models import bundled_for
-            from spancredit.tasks.settings import BY_EXECUTION, settings_of
+            from spancredit.tasks.settings import BY_EXECUTION, bundled_for, settings_of
             from spancredit.training.functions import check_credit_func
 
             quiet()
