@@ -247,7 +247,7 @@ def fuzz_recorded(rng: Random, folder: Path) -> None:
         for row in read_lines(path, faults=of_record):
             assert type(row["step"]) is int, "rows have steps"
             CONSOLE.print(explanation(row))
-            if rng.random() < 0.2:  # slower than all else
+            if rng.random() < 0.05:  # slower than all else
                 html = explain_page(row, "fuzz", "")
                 assert html.count("<script") == EMPTY_PAGE.count("<script"), "what it holds begins no script"
                 json.loads(DATA.search(html)[1], parse_constant=_no_constant)  # type: ignore[index]
