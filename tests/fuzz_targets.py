@@ -1,26 +1,34 @@
 """What is fuzzed: each `fuzz_*` draws one case and asserts what must hold of it. Errors of ours are answers, too."""
 
+import io
 import json
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any, get_args
 
 import torch
+from rich.console import Console
 from tokenizers_for_tests import SPECIAL, THINK, TOKENIZERS, UNTHINK, encode
-from toy_models import VOCAB, random_toy
+from toy_models import ToyLM
 
 import spancredit as sc
 from spancredit.commands.train_arguments import parse, read_request
 from spancredit.errors import SpanCreditError
 from spancredit.execution.exchanges import exchanged, statements
-from spancredit.execution.variants import reads, variants
+from spancredit.execution.variants import variants
+from spancredit.report.explainpage import explain_page
+from spancredit.report.form import of_record
 from spancredit.report.html import Section, page
-from spancredit.report.records import make_record, read_lines
+from spancredit.report.lines import read_lines
+from spancredit.report.records import make_record
 from spancredit.report.terminal import explanation
+from spancredit.report.visible import visible
 from spancredit.sandbox import Call
 from spancredit.sandbox.inside import wire
 from spancredit.tasks.code import CodeProblem
@@ -28,7 +36,7 @@ from spancredit.tasks.code.extract import extract
 from spancredit.tasks.numbers import final_number, read_number
 from spancredit.text.align import AlignedText, align
 from spancredit.text.answers import locate_answer
-from spancredit.text.python import cut_python
+from spancredit.text.python import compiles, cut_python
 from spancredit.text.segment import PIECES, segment
 from spancredit.weighting import Mode
 
@@ -42,6 +50,20 @@ LETTERS = ("é", "好", "吗", "😀", "e\u0301", "👨\u200d👩\u200d👧", "\
 LETTERS += ("\u2028", "\x00", "\u202e", "\ufeff", "\x0c", "\x1b[31m")
 FRAGMENTS = (*MARKERS, *MATHS, *PROSE, *CODE, *LETTERS, *SPECIAL, THINK, UNTHINK)
 PATTERNS = (None, r"\d+", r"(?P<answer>\d*)x?", r"(a)?b?", r"(?s).*")
+JUNK = (None, True, False, -1, 0, 10**9, 10**400, 0.5, -1e308, math.nan, math.inf, "", "x", [], {}, [[]], {"a": 1})
+LONG = 100_000  # bytes
+CLOSING = ("}", "</answer>", ")", "```", "$")
+PARSERS: dict[str, Callable[[str], Any]] = {
+    "locate_answer": locate_answer,
+    "final_number": final_number,
+    "read_number": read_number,
+    "cut_python": lambda said: cut_python(said, 0, len(said)),
+    "extract": lambda said: extract(said, CodeProblem("f", "def f(x):\n", "f", None, (Call((1,)),), (0,))),
+    "segment": lambda said: segmented(said),
+    "visible": visible,
+}
+CONSOLE = Console(file=io.StringIO(), width=80)
+DATA = re.compile(r'<script type="application/json" id="data">(.*?)</script>', re.DOTALL)
 EMPTY_PAGE = page("fuzz", "", [Section("s", "t")], {"": []})
 WORDS = ("--seed", "--credit_mode", "--credit_boost=2", "--task", "code", "--resume", "--output_dir", "x", "uniform")
 WORDS += ("--max_steps", "-1", "1", "nan", "--bf16", "--learning_rate", "1e-5", "--credit_horizon", "", "--", "--é")
@@ -111,6 +133,12 @@ def fuzz_segmented(rng: Random, _: Path) -> None:
     assert len(spans) == settings.max_spans or all(span.size <= settings.max_span_tokens for span in spans), "short"
 
 
+def segmented(said: str) -> list[sc.Span]:
+    """By steps, characters for tokens."""
+    aligned = AlignedText(said, said, tuple(range(len(said))), tuple(range(1, len(said) + 1)))
+    return segment(aligned, len(said), sc.CreditConfig(), len(said))
+
+
 def fuzz_located(rng: Random, _: Path) -> None:
     said = text(rng)
     match = locate_answer(said, rng.choice(PATTERNS))
@@ -135,7 +163,7 @@ def fuzz_cut(rng: Random, _: Path) -> None:
     other = text(rng)
     parted = exchanged(code, statements(code), other, statements(other))
     changed = [*variants(code, stretches), parted.code]
-    assert all(variant is None or reads(variant) for variant in changed), "Python reads what is made"
+    assert all(variant is None or compiles(variant) for variant in changed), "Python reads what is made"
 
 
 def fuzz_extracted(rng: Random, _: Path) -> None:
@@ -169,38 +197,96 @@ def fuzz_credited(rng: Random, folder: Path) -> None:
     record = json.loads(json.dumps(make_record(rollout, credit, tokenizer, 1, 1.0)))
     assert len(record["tokens"]) == len(record["token_weights"]) == size, "a record loses no token"
     assert "".join(record["tokens"]) == align(tokenizer, ids).text, "nor a character"
-    if rng.random() < 0.1:  # slower than all else
+    if rng.random() < 0.03:  # slower than all else
         html = page("fuzz", "", [Section("s", "t")], {"": [record]})
         assert html.count("<script") == EMPTY_PAGE.count("<script"), "what a model writes begins no script"
     explanation(record)
 
 
+@cache
+def toy() -> ToyLM:
+    """A policy for any of the tokenizers."""
+    size = max(len(tokenizer()) for tokenizer in TOKENIZERS.values())
+    table = torch.randn(size, size, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return ToyLM(table * 0.7)
+
+
 def fuzz_scored(rng: Random, _: Path) -> None:
-    """The whole pipeline on a toy policy, from arbitrary ids."""
-    if not hasattr(fuzz_scored, "model"):
-        fuzz_scored.model = random_toy()  # type: ignore[attr-defined]
-    ids = [rng.randrange(VOCAB) for _ in range(rng.randrange(1, 16))]
-    end = rng.randint(1, len(ids))
-    answer = None if rng.random() < 0.2 else (rng.randrange(end), end)
-    cuts = sorted(rng.sample(range((answer or (end, end))[0] + 1), min((answer or (end, end))[0] + 1, 4)))
-    spans = list(pairwise(cuts))
+    """The whole pipeline on a toy policy: a text is tokenized, its spans and its answer are found, and it is scored."""
+    name, ids = tokens(rng)
+    if rng.random() < 0.5:  # else few have an answer
+        ids += encode(name, rng.choice(("\n#### 12", " \\boxed{7}", "<answer>3", " The answer is 4.")) + text(rng, 2))
     config = sc.CreditConfig(
-        scorer=rng.choice(("packed", "batched")), mode=rng.choice(MODES), intervention=rng.choice(("pad", "delete"))
+        scorer=rng.choice(("packed", "batched", "sequential")),
+        mode=rng.choice(MODES),
+        intervention=rng.choice(("pad", "delete", "filler")),
+        segmenter=rng.choice([*PIECES, "window"]),
+        max_spans=rng.randint(1, 4),
     )
-    rollouts = [sc.Rollout([rng.randrange(VOCAB)], ids, advantage=rng.choice((1.0, -1.0)))]
-    (credit,) = sc.assign_credit(fuzz_scored.model, None, rollouts, config, spans=[spans], answers=[answer])  # type: ignore[attr-defined]
+    rollout = sc.Rollout([0], ids, advantage=rng.choice((1.0, -1.0, None)))
+    (credit,) = sc.assign_credit(toy(), TOKENIZERS[name](), [rollout], config)
     assert len(credit.token_weights) == len(ids), "no token is lost"
-    assert abs(credit.token_weights.mean().item() - 1) < 1e-4, "weights are 1 in the mean"
+    assert not ids or abs(credit.token_weights.mean().item() - 1) < 1e-4, "weights are 1 in the mean"
     assert credit.reason in (None, *sc.REASONS), "and why they are all 1 has a name"
+    assert credit.reason is not None or credit.spans, "what is scored has spans"
+    ends = [span.end for span in credit.spans]
+    assert [span.start for span in credit.spans] == [0, *ends][: len(ends)], "which tile the reasoning"
+    assert credit.answer is None or not ends or ends[-1] <= credit.answer.start < credit.answer.end <= len(ids), "to it"
 
 
 def fuzz_recorded(rng: Random, folder: Path) -> None:
-    """Any bytes as a file of records: rows, or one sentence."""
+    """Any bytes as a file of records, and real ones in which anything was changed: rows to be shown, or a sentence."""
     path = folder / "records.jsonl"
-    lines = [rng.choice((b'{"step": 1}', b'{"step": "x"}', b"[]", b"{", b"null", rng.randbytes(8))) for _ in range(5)]
+    whole = json.dumps(mutated(rng, real_record(rng.randrange(8)))).encode()
+    lines = [
+        rng.choice((whole, b'{"step": 1}', b'{"step": "x"}', b"[]", b"{", b"null", b"[" * 3000, rng.randbytes(8)))
+        for _ in range(rng.choice((1, 1, 5)))
+    ]
     path.write_bytes(b"\n".join(lines) + rng.choice((b"", b"\n")))
     with suppress(SpanCreditError):
-        assert all(isinstance(row["step"], int) for row in read_lines(path)), "rows have steps"
+        for row in read_lines(path, faults=of_record):
+            assert type(row["step"]) is int, "rows have steps"
+            CONSOLE.print(explanation(row))
+            if rng.random() < 0.05:  # slower than all else
+                html = explain_page(row, "fuzz", "")
+                assert html.count("<script") == EMPTY_PAGE.count("<script"), "what it holds begins no script"
+                json.loads(DATA.search(html)[1], parse_constant=_no_constant)  # type: ignore[index]
+
+
+def _no_constant(name: str) -> None:
+    raise AssertionError(f"{name} is no JSON: the page's script could not read it")
+
+
+@cache
+def real_record(number: int) -> dict[str, Any]:
+    """As a run writes it."""
+    rng = Random(number)
+    name, ids = "qwen2", encode("qwen2", f"{text(rng)} 2 + 3 = 5.\n#### 5")
+    rollout = sc.Rollout([0, 1], ids, advantage=0.5)
+    (credit,) = sc.assign_credit(toy(), TOKENIZERS[name](), [rollout])
+    return json.loads(json.dumps(make_record(rollout, credit, TOKENIZERS[name](), 1, 1.0, right=True)))  # type: ignore[no-any-return]
+
+
+def mutated(rng: Random, value: Any) -> Any:
+    """The same with one part of it, wherever, left out, doubled, or something else."""
+    if isinstance(value, dict | list) and value and rng.random() < 0.8:
+        copy = dict(value) if isinstance(value, dict) else list(value)
+        key = rng.choice(list(copy) if isinstance(copy, dict) else range(len(copy)))
+        if rng.random() < 0.2:
+            del copy[key]
+        else:
+            copy[key] = mutated(rng, copy[key])
+        return copy
+    return rng.choice((*JUNK, text(rng, 3), value, [value, value]))
+
+
+def fuzz_repeated(rng: Random, _: Path) -> None:
+    """One fragment, or two of them nested, over and over: no parser takes more than a time that grows with the text."""
+    opening, closing = rng.choice(FRAGMENTS) + rng.choice(("", "1", " ", "\n")), rng.choice(("", "", *CLOSING))
+    count = LONG // len((opening + closing).encode())
+    said = opening * count + closing * count
+    name = rng.choice(list(PARSERS))
+    PARSERS[name](said)
 
 
 def fuzz_wired(rng: Random, _: Path) -> None:

@@ -3,16 +3,19 @@
     python tests/fuzzing.py --cases 100000              # a table; with --json FILE also there
     python tests/fuzzing.py --case located:3:1250       # one case again: target, seed and number
 
-A case follows from target, seed and number alone. One that takes more than `HANG` seconds counts as a hang.
+A case follows from target, seed and number alone. One that takes more than `HANG` seconds of the processor counts as a
+hang, wherever it is.
 """
 
 import argparse
 import json
+import math
+import multiprocessing
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -20,58 +23,88 @@ from typing import Any
 
 import fuzz_targets
 
-HANG = 5.0
+HANG = 5.0  # seconds of the processor
+WAIT = 60.0  # seconds in which a case says nothing, for one that sleeps
+RARE = {"repeated": 100}  # of so many cases one, since its texts are long
+FORK = multiprocessing.get_context("fork")
 TARGETS: dict[str, Callable[[Random, Path], None]] = {
     name.removeprefix("fuzz_"): target for name, target in vars(fuzz_targets).items() if name.startswith("fuzz_")
 }
 
 
-class Hang(BaseException):
-    """Not an Exception, so that nothing under test can take it for one of its own."""
+def run_cases(name: str, seed: int, numbers: range, folder: Path, until: float = math.inf) -> tuple[int, list[str]]:
+    """How many were run before that time, and what went wrong with which of them: each line names its case first.
+
+    They run in a process that is begun anew after a case that ended it, and which the system ends when a case takes
+    too long, whatever it is doing then: no code of Python's has to be reached.
+    """
+    failures: list[str] = []
+    left = numbers
+    while left and time.monotonic() < until:
+        done, fatal = _begin(name, seed, left, folder, until, failures)
+        left = left[done:]
+        if fatal is not None:
+            failures.append(f"{name}:{seed}:{left[0]}: {fatal}")
+            left = left[1:]
+    return len(numbers) - len(left), failures
 
 
-@contextmanager
-def limited(seconds: float) -> Iterator[None]:
-    def strike(*_: Any) -> None:
-        raise Hang(f"no end after {seconds:g} s")
-
-    before = signal.signal(signal.SIGALRM, strike)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+def _begin(
+    name: str, seed: int, numbers: range, folder: Path, until: float, failures: list[str]
+) -> tuple[int, str | None]:
+    """Run them in a process until one ends it: how many are done, and how the next one ended it, if it did."""
+    receiver, sender = FORK.Pipe(duplex=False)
+    process = FORK.Process(target=_work, args=(sender, name, seed, numbers, folder), daemon=True)
+    process.start()
+    sender.close()
+    done = 0
     try:
-        yield
+        while done < len(numbers) and time.monotonic() < until:
+            if not receiver.poll(WAIT):
+                return done, f"Hang: no word for {WAIT:g} s"
+            failure = receiver.recv()
+            done += 1
+            failures += [failure] if failure else []
+    except EOFError:
+        process.join()
+        if process.exitcode == -signal.SIGVTALRM:
+            return done, f"Hang: no end after {HANG:g} s of the processor"
+        return done, f"the process ended ({process.exitcode})"
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        process.kill()
+        process.join()
+        receiver.close()
+    return done, None
 
 
-def run_case(name: str, seed: int, number: int, folder: Path) -> str | None:
-    """What went wrong, and how it is run again; None if all held."""
+def _work(sender: Connection, name: str, seed: int, numbers: range, folder: Path) -> None:
+    signal.signal(signal.SIGVTALRM, signal.SIG_DFL)  # which ends a process, also one that never returns from C
+    for number in numbers:
+        signal.setitimer(signal.ITIMER_VIRTUAL, HANG)
+        sender.send(_failure(name, seed, number, folder))
+
+
+def _failure(name: str, seed: int, number: int, folder: Path) -> str | None:
     try:
-        with limited(HANG):
-            TARGETS[name](Random(f"{name}:{seed}:{number}"), folder)
-    except (Exception, Hang) as error:  # noqa: BLE001
+        TARGETS[name](Random(f"{name}:{seed}:{number}"), folder)
+    except Exception as error:  # noqa: BLE001
         return f"{name}:{seed}:{number}: {type(error).__name__}: {str(error)[:300]}"
     return None
 
 
 def fuzz(cases: int, seed: int, seconds: float | None = None) -> dict[str, dict[str, Any]]:
     """As many cases over all targets, or fewer if the time is over; for each target its cases, seconds and failures."""
-    began, each = time.monotonic(), -(-cases // len(TARGETS))
+    began, shares = time.monotonic(), {name: 1 / RARE.get(name, 1) for name in TARGETS}
     found = {}
     with TemporaryDirectory() as folder:
-        for i, name in enumerate(TARGETS, start=1):
-            until = None if seconds is None else began + seconds * i / len(TARGETS)
-            found[name] = _fuzz_one(name, each, seed, until, Path(folder))
+        for i, (name, share) in enumerate(shares.items(), start=1):
+            until = math.inf if seconds is None else began + seconds * i / len(TARGETS)
+            count = math.ceil(cases * share / sum(shares.values()))
+            started = time.monotonic()
+            done, failures = run_cases(name, seed, range(count), Path(folder), until)
+            passed = round(time.monotonic() - started, 1)
+            found[name] = {"cases": done, "seconds": passed, "failures": failures}
     return found
-
-
-def _fuzz_one(name: str, cases: int, seed: int, until: float | None, folder: Path) -> dict[str, Any]:
-    began, done, failures = time.monotonic(), 0, []
-    while done < cases and (until is None or time.monotonic() < until):
-        failure = run_case(name, seed, done, folder)
-        failures += [failure] if failure else []
-        done += 1
-    return {"cases": done, "seconds": round(time.monotonic() - began, 1), "failures": failures}
 
 
 def main() -> None:

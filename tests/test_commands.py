@@ -21,7 +21,7 @@ from spancredit import cli
 from spancredit.commands.report import report
 from spancredit.commands.train import train
 from spancredit.commands.train_arguments import parse, read_request
-from spancredit.report.records import read_lines
+from spancredit.report.lines import read_lines
 
 SMALL = [
     *("--max_steps", "4", "--save_steps", "2", "--per_device_train_batch_size", "8", "--num_generations", "4"),
@@ -318,6 +318,9 @@ def test_dapo_whole_from_the_command_line(tmp_path):
         assert row["dynamic_sampling/groups_drawn"] >= 2
         assert row["dynamic_sampling/share_with_advantage"] > 0
         assert -1 <= row["rewards/soft_overlong_punishment_reward/mean"] <= 0
+    for record in folder.rows(folder.records):
+        assert isinstance(record["right"], bool)
+        assert -1 <= record["reward"] - record["right"] <= 0, "the judge's verdict, and beside it the punishment"
     with pytest.raises(sc.ConfigError, match="overlong_cache is 50; expected at most max_completion_length, 40"):
         train([*SMALL, "--overlong_cache", "50", "--output_dir", str(tmp_path / "other")])
     assert not (tmp_path / "other").exists()

@@ -11,7 +11,7 @@ from markdown_blocks import ROOT, pages
 import spancredit as sc
 from spancredit.commands.train import train
 from spancredit.report.glossary import METRICS, NAMED, metric_of
-from spancredit.report.records import read_lines
+from spancredit.report.lines import read_lines
 
 sys.path.insert(0, str(ROOT / "docs" / "site"))
 import reference

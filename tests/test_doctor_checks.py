@@ -210,6 +210,8 @@ SILENT = [
     ("answers", {**some(9, **NO_MARKER), **asked(task="code", outcome="exchange")}),
     ("noise_floor", some(1, others=FAIR * 4, **UNDER)),
     ("flat", some(9, weights=(1.0, 1.0), **{**UNDER, "drops": (0.01,)})),
+    ("flat", some(9, weights=(1.0, 1.0), drops=(3.0,))),  # one span has one weight
+    ("flat", some(9, weights=(1.0, 1.0), drops=(3.0, 3.0))),
     ("scorers", {"comparison": None}),
     ("scorers", {"comparison": Comparison(4, 20, 0.04, 0, "bfloat16")}),
     ("positions", asked(max_positions=104)),

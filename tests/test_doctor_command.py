@@ -136,6 +136,30 @@ def test_uniform_credit_is_a_note_and_its_rewards_are_checked_all_the_same():
     assert report["measured"]["scored"] == 0
 
 
+def test_spans_whose_drops_differ_and_whose_weights_do_not_are_found_beside_another_weight_of_the_answer():
+    status, found, report = findings(*SMALL, "--credit_boost", "0.5", "--credit_min_weight", "0.5")
+    assert status == 1
+    assert found["flat"]["severity"] == "error"
+    assert found["flat"]["number"] == 1.0
+    assert "boost 0.5, min_weight 0.5" in found["flat"]["text"]
+    assert report["measured"]["scored"] > 0
+
+
+@pytest.mark.parametrize("verl", [[], ["--verl"]])
+def test_a_crash_is_told_from_findings_by_its_status(monkeypatch, capfd, verl):
+    def crashes(*_):
+        raise ZeroDivisionError("of the doctor's own")
+
+    monkeypatch.setattr("spancredit.commands.doctor_job.checked", crashes)
+    monkeypatch.setattr("spancredit.training.verl.doctor.examine", crashes)
+    assert doctor(*verl) == (3, "")
+    monkeypatch.setattr("sys.argv", ["spancredit", "doctor", *verl])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 3
+    assert "ZeroDivisionError: of the doctor's own" in capfd.readouterr().err
+
+
 def test_what_it_says_without_a_terminal():
     status, shown = doctor(*SMALL, "--max_completion_length", "12")
     assert status == 1

@@ -20,7 +20,7 @@ from spancredit.cli import app
 from spancredit.evaluation.folder import EvalFolder, fingerprint
 from spancredit.evaluation.generate import GREEDY, complete
 from spancredit.evaluation.result import majority, paired, share, summarise
-from spancredit.report.records import read_lines
+from spancredit.report.lines import read_lines
 from spancredit.tasks.wordproblems import problems
 
 LINE = {"question": "Ann has 2 eggs and buys 3. How many?", "answer": "2+3 = <<2+3=5>>5\n#### 5"}

@@ -5,13 +5,14 @@ import signal
 
 import pytest
 import torch
-from killed_on_purpose import PHASES, half_written, killed_in, trained
+from killed_on_purpose import PHASES, killed_in, trained
 from safetensors.torch import load_file
+from test_checkpoints import SPOILT
 
 import spancredit as sc
 from spancredit.commands.train import train
 from spancredit.models import load_policy
-from spancredit.report.records import read_lines
+from spancredit.report.lines import read_lines
 
 SMALL = [
     *("--max_steps", "4", "--save_steps", "2", "--per_device_train_batch_size", "8", "--num_generations", "4"),
@@ -69,13 +70,20 @@ def test_a_run_that_is_killed_keeps_what_it_wrote_and_resumes_to_the_same_end(un
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("file", ["model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "config.json"])
-def test_of_checkpoints_a_spoilt_one_is_left_out_and_said(undisturbed, clean, tmp_path, file):
+@pytest.mark.parametrize(
+    ("file", "spoil", "said"),
+    [
+        ("model.safetensors", "zeroed", "cut off or overwritten"),
+        ("optimizer.pt", "missing", "missing"),
+        ("rng_state.pth", "half", "cut off or overwritten"),
+    ],
+)
+def test_of_checkpoints_a_spoilt_one_is_left_out_and_said(undisturbed, clean, tmp_path, file, spoil, said):
     run = tmp_path / "run"
     two = [*SMALL, "--save_total_limit", "2", "--output_dir", str(run)]
     assert run_in(clean, killed_in, "the trained model", two) == -signal.SIGKILL
-    half_written(run / "checkpoint-4" / file)
-    with pytest.warns(UserWarning, match=f"checkpoint-4 is left out, since {file} is cut off or overwritten"):
+    SPOILT[spoil](run / "checkpoint-4" / file)
+    with pytest.warns(UserWarning, match=f"checkpoint-4 is left out, since {file} is {said}"):
         train(["--resume", "--output_dir", str(run)])
     assert_same_run(undisturbed, run)
 
@@ -84,7 +92,7 @@ def test_of_checkpoints_a_spoilt_one_is_left_out_and_said(undisturbed, clean, tm
 def test_without_a_checkpoint_that_can_be_read_it_begins_again(undisturbed, clean, tmp_path):
     run = tmp_path / "run"
     assert run_in(clean, killed_in, "the trained model", [*SMALL, "--output_dir", str(run)]) == -signal.SIGKILL
-    half_written(run / "checkpoint-4" / "model.safetensors")
+    SPOILT["half"](run / "checkpoint-4" / "model.safetensors")
     with pytest.warns(UserWarning, match="checkpoint-4 is left out"):
         train(["--resume", "--output_dir", str(run)])
     assert_same_run(undisturbed, run)

@@ -1,6 +1,8 @@
 """The fuzzing finds nothing, and would find something: a planted error, a crash, a hang."""
 
 import json
+import os
+import re
 import time
 from contextlib import suppress
 
@@ -15,7 +17,8 @@ from spancredit.text.answers import AnswerMatch
 
 @pytest.mark.parametrize("target", fuzzing.TARGETS)
 def test_nothing_is_found_by_a_few(target, tmp_path):
-    assert [failure for n in range(100) if (failure := fuzzing.run_case(target, 1, n, tmp_path))] == []
+    cases = range(max(5, 100 // fuzzing.RARE.get(target, 1)))
+    assert fuzzing.run_cases(target, 1, cases, tmp_path) == (len(cases), [])
 
 
 @pytest.mark.slow
@@ -27,7 +30,7 @@ def test_nothing_is_found_by_a_hundred_thousand():
 
 
 def found_by(target, tmp_path, cases=300):
-    return [failure for n in range(cases) if (failure := fuzzing.run_case(target, 0, n, tmp_path))]
+    return fuzzing.run_cases(target, 0, range(cases), tmp_path)[1]
 
 
 def test_a_lost_token_is_found(tmp_path, monkeypatch):
@@ -59,15 +62,57 @@ def test_a_crash_is_found_and_can_be_run_again(tmp_path, monkeypatch, capsys):
     fuzzing.main()
 
 
-def test_a_hang_is_found_even_where_every_exception_is_caught(tmp_path, monkeypatch):
-    def hangs(_):
-        while True:
-            with suppress(Exception):
-                time.sleep(0.01)
+def spins(_):
+    while True:
+        with suppress(Exception):
+            sum(range(1000))
 
+
+def spins_in_c(_):
+    re.match(r"(a+)+$", "a" * 100 + "b")
+
+
+def sleeps(_):
+    while True:
+        with suppress(Exception):
+            time.sleep(0.01)
+
+
+def exits(_):
+    os._exit(3)
+
+
+@pytest.mark.parametrize(
+    ("planted", "wait", "said"),
+    [
+        (spins, 60.0, "Hang: no end after 0.2 s of the processor"),
+        (spins_in_c, 60.0, "Hang: no end after 0.2 s of the processor"),
+        (sleeps, 1.0, "Hang: no word for 1 s"),
+        (exits, 60.0, "the process ended (3)"),
+    ],
+)
+def test_what_ends_its_process_or_never_ends_is_found_and_the_next_is_run(tmp_path, monkeypatch, planted, wait, said):
     monkeypatch.setattr(fuzzing, "HANG", 0.2)
-    monkeypatch.setattr(fuzz_targets, "final_number", hangs)
-    assert "Hang: no end after 0.2 s" in fuzzing.run_case("read", 0, 0, tmp_path)
+    monkeypatch.setattr(fuzzing, "WAIT", wait)
+    monkeypatch.setattr(fuzz_targets, "final_number", planted)
+    assert fuzzing.run_cases("read", 0, range(2), tmp_path) == (2, [f"read:0:{n}: {said}" for n in range(2)])
+
+
+def test_a_record_that_cannot_be_shown_is_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(fuzz_targets, "of_record", lambda _: ())
+    kinds = {failure.split(": ")[1] for failure in found_by("recorded", tmp_path)}
+    assert {"KeyError", "TypeError"} <= kinds
+
+
+def test_a_parser_that_reads_boxes_in_boxes_again_and_again_is_found(tmp_path, monkeypatch):
+    def slow(said):
+        for match in re.finditer(r"\\boxed", said):
+            said[match.end() :].split("{")
+
+    monkeypatch.setattr(fuzzing, "HANG", 1.0)
+    monkeypatch.setattr(fuzz_targets, "FRAGMENTS", ("\\boxed{",))
+    monkeypatch.setattr(fuzz_targets, "PARSERS", {"slow": slow})
+    assert any("Hang" in failure for failure in found_by("repeated", tmp_path, 3))
 
 
 def test_the_table_says_what_was_found_and_the_exit_status_too(tmp_path, monkeypatch, capsys):

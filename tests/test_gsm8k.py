@@ -97,6 +97,8 @@ def test_auto_is_a_chat_where_the_model_has_a_template(tmp_path, template, style
     ("rows", "said"),
     [
         ([LINE, "{"], "line 2 is not JSON"),
+        ([LINE, "[" * 200_000], "line 2 is not JSON"),
+        ([LINE, "7" * 5000], "line 2 is not JSON"),
         ([LINE, "", {"question": "Two?"}], "line 3 has no answer"),
         ([{"answer": "#### 2"}], "line 1 has no question"),
         ([{"question": 2, "answer": "#### 2"}], "line 1 has question 2"),

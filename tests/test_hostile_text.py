@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import re
 import xml.etree.ElementTree as ET
 from unicodedata import category
@@ -12,10 +13,14 @@ from hypothesis import strategies as st
 from pages_for_tests import browser_only, record, span
 from rich.console import Console
 
+from spancredit.commands import doctor
 from spancredit.commands.explain import explain
+from spancredit.doctor.finding import Finding, tail
+from spancredit.doctor.show import as_data
+from spancredit.doctor.show import show as show_findings
 from spancredit.report.explainpage import explain_page
 from spancredit.report.html import Picture, Section, page
-from spancredit.report.records import append_lines, read_lines
+from spancredit.report.lines import append_lines, json_text, read_lines
 from spancredit.report.summary import summary
 from spancredit.report.terminal import save_svg, show
 from spancredit.report.visible import visible, visible_json
@@ -219,6 +224,39 @@ def test_as_json_it_says_the_same_and_nothing_acts(tmp_path, text):
     append_lines(tmp_path / "records.jsonl", [{"step": 1, "text": text}])
     assert next(read_lines(tmp_path / "records.jsonl"))["text"] == text
     assert acting((tmp_path / "records.jsonl").read_text(encoding="utf-8")) == set()
+
+
+def found(text):
+    """What the doctor finds in completions, prompts and messages that are hostile, and what it measured."""
+    whole = Finding("error", "refused", math.nan, text, text, text)
+    short = Finding("note", "x", 1.0, "", "", tail(text))
+    measured = {"model": text, "task": text, "mode": text, "completions": 1, "prompts": 1, "answers": 1.0}
+    measured |= {"length": {"median": 1, "longest": 1}, "prompt": {"longest": 1, "end": text}, "reward": math.inf}
+    return [whole, short], [text], measured | {"largest_difference": math.nan, "with_advantage": 1.0, "scored": 1.0}
+
+
+@pytest.mark.parametrize("text", [*TERMINAL.values(), *HOSTILE.values()], ids=[*TERMINAL, *HOSTILE])
+def test_in_the_doctors_findings_it_is_text(monkeypatch, capfd, text):
+    for width, colours in ((300, None), (40, None), (300, "truecolor")):
+        out = io.StringIO()
+        console = Console(file=out, width=width, force_terminal=bool(colours), color_system=colours)
+        show_findings(console, *found(text))
+        said = re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue()) if colours else out.getvalue()
+        assert acting(said) == set()
+        if width == 300 and not re.search(r"\s", visible(text)):
+            assert visible(text) in said, "none of it is hidden"
+        assert "31" not in set(re.findall(r"\x1b\[([0-9;]*)m", out.getvalue())), "no colour but ours"
+
+    import spancredit.commands.doctor_job as job
+
+    monkeypatch.setattr(job, "checked", lambda *_: found(text))
+    assert doctor._train([], 1, False, as_json=True) == 1
+    said = capfd.readouterr().out
+    assert acting(said) == set()
+    told = json.loads(said, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert told["findings"][0]["text"] == told["measured"]["prompt"]["end"] == text
+    assert told["findings"][0]["number"] is None, "as JSON has no NaN"
+    assert told == json.loads(json_text(as_data(*found(text), ok=False)))
 
 
 @given(st.text(st.characters()))

@@ -23,7 +23,8 @@ from spancredit.commands.train import train
 from spancredit.commands.train_arguments import parse
 from spancredit.evaluation.accuracy import Exam, greedy_accuracy, own_batches
 from spancredit.models import load_policy
-from spancredit.report.records import read_lines
+from spancredit.report.checkpoints import SEAL
+from spancredit.report.lines import read_lines
 from spancredit.report.runfolder import RunFolder
 from spancredit.tasks.settings import TaskSettings
 from spancredit.tasks.task import load_task
@@ -117,7 +118,8 @@ def test_a_checkpoint_is_marked_complete_after_every_process_has_written(finishe
     for checkpoint in (path / "checkpoint-2", path / "checkpoint-4"):
         written = {file.name: file.stat().st_mtime_ns for file in checkpoint.iterdir()}
         assert {"rng_state_0.pth", "rng_state_1.pth", "pytorch_model_fsdp.bin"} <= written.keys()
-        assert max(written, key=written.__getitem__) == "trainer_state.json"
+        assert sorted(written, key=written.__getitem__)[-2:] == ["trainer_state.json", SEAL]
+        assert {row["name"] for row in json.loads((checkpoint / SEAL).read_text())["files"]} == written.keys() - {SEAL}
 
 
 @pytest.mark.slow

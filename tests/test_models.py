@@ -187,6 +187,57 @@ def test_a_gguf_file_without_the_package_is_refused(tmp_path, monkeypatch):
     assert "pip install 'spancredit[gguf]'" in refusal(tmp_path / "x.gguf")
 
 
+# Values of a config, and what is said of them.
+BAD = {
+    "gptq": ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "cannot load the model"),
+    "a text for a number": ({"hidden_size": "x"}, "Validation error for field 'hidden_size'"),
+    "negative": ({"vocab_size": -3}, "cannot load the model"),
+    "no head": ({"num_attention_heads": 0}, "cannot load the model"),
+    "another size": ({"hidden_size": 32}, "cannot load the model"),
+    "no mapping": ({"rope_parameters": "x"}, "cannot load the model"),
+    "a list": ({"num_hidden_layers": [2]}, "Validation error for field 'num_hidden_layers'"),
+    "another family": ({"model_type": "no-such-family"}, "expected"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_folder_with_a_bad_config_is_one_sentence(tmp_path, name):
+    folder, (changes, said) = Path(shutil.copytree(BUNDLED_FOLDERS["bundled"], tmp_path / "model")), BAD[name]
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **changes}))
+    words = refusal(folder)
+    assert said in words
+    assert "no weights in safetensors" not in words
+
+
+@pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json", "tokenizer.json"])
+def test_a_folder_with_json_that_is_too_deep_is_one_sentence(tmp_path, file):
+    folder = Path(shutil.copytree(BUNDLED_FOLDERS["bundled"], tmp_path / "model"))
+    (folder / file).write_text("[" * 200_000)
+    refusal(folder)
+
+
+@pytest.mark.parametrize("name", ["me/tiny-safetensors", "no/trust_remote_code"])
+def test_a_name_that_is_mistyped_is_not_taken_for_what_it_says(name, monkeypatch):
+    def unknown(*_: Any, **__: Any) -> None:
+        raise OSError(f"{name} is not a local folder and is not a valid model identifier listed on the hub")
+
+    monkeypatch.setattr(models, "cached_file", unknown)
+    words = refusal(name)
+    assert "no weights in safetensors" not in words
+    assert "code of its own" not in words
+    assert f"a name on a hub that can be reached ({name} is not" in words
+
+
+def test_out_of_memory_is_not_taken_for_a_bad_model(monkeypatch):
+    def full(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(models.AutoModelForCausalLM, "from_pretrained", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        load_policy("bundled")
+
+
 def test_a_dtype_that_there_is_not():
     with pytest.raises(UnknownNameError, match=r"unknown dtype 'float23'.*Did you mean 'float32'"):
         load_policy("bundled", dtype="float23")

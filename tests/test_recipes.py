@@ -16,7 +16,7 @@ import spancredit as sc
 from spancredit.commands import prepare
 from spancredit.commands.prepare import parse_checked
 from spancredit.commands.train import train
-from spancredit.report.records import read_lines
+from spancredit.report.lines import read_lines
 from spancredit.tasks.settings import TaskSettings
 from spancredit.tasks.task import load_task
 

@@ -9,8 +9,9 @@ from input_for_tests import assert_one_sentence, full_disk
 
 import spancredit as sc
 from spancredit.models import load_policy
-from spancredit.report.checkpoints import last_readable
-from spancredit.report.records import SCHEMA, append_lines, keep_until, make_record, read_lines, write
+from spancredit.report.checkpoints import last_readable, seal
+from spancredit.report.lines import SCHEMA, append_lines, is_json, keep_until, read_lines, write
+from spancredit.report.records import make_record
 from spancredit.report.runfolder import RunFolder, latest, unused
 from spancredit.report.terminal import coloured, explanation
 
@@ -73,6 +74,9 @@ def test_a_last_line_that_a_crash_cut_off_is_left_out_and_repaired(tmp_path):
         (b"{broken", "line 2 is not JSON"),
         (b'{"step": 2, "tex{"step": 2}', "line 2 is not JSON"),
         (b"\x00\x00\xff\xfe", "line 2 is not JSON"),
+        (b"[" * 200_000, "line 2 is not JSON"),
+        (b'{"step": ' + b"7" * 5000 + b"}", "line 2 is not JSON"),
+        (b'{"step": true}', "line 2 has step True"),
         (b"[1]", "line 2 has list"),
         (b'{"schema": 99}', "line 2 has schema 99"),
         (b'{"reward": 1.0}', "line 2 has step None"),
@@ -89,6 +93,23 @@ def test_a_broken_line_is_named_and_changes_no_file(tmp_path, line, said):
         assert str(path) in str(caught.value)
         assert_one_sentence(str(caught.value))
     assert (sound.read_bytes(), path.read_bytes()) == before
+
+
+def test_lines_that_are_kept_are_kept_as_they_are(tmp_path):
+    """Also those that Python reads and would not write again."""
+    path = tmp_path / "x.jsonl"
+    deep = '{"step":  1, "a": ' + "[" * 900 + "]" * 900 + "}"
+    path.write_text(f'{deep}\n{{"step": 2}}\n{{"step": 3}}')
+    keep_until([path], 2)
+    assert path.read_text() == f'{deep}\n{{"step": 2}}\n'
+    keep_until([path], 3)
+    assert path.read_text().endswith('{"step": 2}\n')
+
+
+def test_what_is_too_deep_for_json_is_no_json(tmp_path):
+    (tmp_path / "run.json").write_text("[" * 200_000)
+    assert not is_json(tmp_path / "run.json")
+    assert not is_json(tmp_path / "none.json")
 
 
 def test_rows_that_did_not_fit_on_the_disk_leave_those_before_readable_and_are_written_again(tmp_path):
@@ -155,7 +176,10 @@ def test_a_missing_run_is_named(tmp_path):
 def test_an_incomplete_checkpoint_is_passed_over(tmp_path):
     folder = RunFolder.create(tmp_path, [], None, seed=0)
     for step, state in ((10, "{}"), (9, "{}"), (20, '{"glob'), (30, None)):
-        (tmp_path / f"checkpoint-{step}").mkdir()
+        checkpoint = tmp_path / f"checkpoint-{step}"
+        checkpoint.mkdir()
         if state is not None:
-            (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text(state)
+            (checkpoint / "trainer_state.json").write_text(state)
+        if state == "{}":
+            seal(checkpoint)
     assert last_readable(folder.path) == tmp_path / "checkpoint-10"

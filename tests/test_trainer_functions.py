@@ -21,7 +21,7 @@ def some_differ(completions, number, **_):
     return [float(n % 3 == 0 and i % GROUP) for i, n in enumerate(number)]
 
 
-def trainer_of(policy, tmp_path, functions, **changes):
+def trainer_of(policy, tmp_path, functions, rewards=some_differ, **changes):
     model, tokenizer = policy
     defaults = dict(
         output_dir=str(tmp_path),
@@ -32,7 +32,7 @@ def trainer_of(policy, tmp_path, functions, **changes):
     )
     config = CreditGRPOConfig(**TRAINER | defaults | changes)
     return CreditGRPOTrainer(
-        copy.deepcopy(model), some_differ, config, train_dataset=ROWS, processing_class=tokenizer, **functions
+        copy.deepcopy(model), rewards, config, train_dataset=ROWS, processing_class=tokenizer, **functions
     )
 
 
@@ -63,6 +63,25 @@ def test_every_rollout_comes_with_the_row_that_it_answers(policy, tmp_path, roun
         scored = [credit.token_weights for credit in batch.credits if credit.reason is None]
         assert all(weights_T[0] > weights_T[-1] for weights_T in scored)
         assert scored or not rounds
+
+
+@pytest.mark.parametrize("rounds", [0, 8])
+def test_an_observer_is_told_the_first_reward_apart_from_the_sum(policy, tmp_path, rounds):
+    def quarter(completions, **_):
+        return [0.25] * len(completions)
+
+    batches = []
+    trainer = trainer_of(
+        policy, tmp_path, {"on_credit": batches.append}, [some_differ, quarter], dynamic_sampling_rounds=rounds
+    )
+    trainer.train()
+    rollouts = [rollout for batch in batches for rollout in batch.rollouts]
+    first = [value for batch in batches for value in batch.first_rewards]
+    assert len(first) == len(rollouts) == 32
+    assert set(first) == {0.0, 1.0}
+    assert [value for batch in batches for value in batch.rewards] == [value + 0.25 for value in first]
+    for rollout, value in zip(rollouts, first, strict=True):  # they are those of the rollouts beside them
+        assert rollout.advantage == 0 or (rollout.advantage > 0) == (value == 1.0)
 
 
 def test_the_loss_is_weighted_by_what_a_credit_func_returns(policy, tmp_path):

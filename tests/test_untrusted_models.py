@@ -6,6 +6,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -161,6 +162,91 @@ def test_an_adapters_own_code_is_not_run(tmp_path, canary):
     change(folder / "tokenizer_config.json", auto_map=classes, tokenizer_class="OwnTokenizer")
     assert "brings code of its own" in refusal(folder)
     assert not canary.exists()
+
+
+KERNEL = "kernels-community/flash-attn2"
+ASKED = [
+    {"attn_implementation": KERNEL},
+    {"_attn_implementation": f"{KERNEL}@main:flash"},
+    {"attn_implementation": {"": KERNEL}},
+    {"experts_implementation": KERNEL},
+]
+
+
+@pytest.fixture
+def fetched(monkeypatch) -> list[str]:
+    """What transformers would have fetched and run."""
+    names: list[str] = []
+
+    def fetch(name, **_):
+        names.append(name)
+        raise ValueError("no kernels here")
+
+    monkeypatch.setattr("transformers.integrations.hub_kernels.is_kernels_available", lambda: True)
+    monkeypatch.setattr("transformers.integrations.hub_kernels.get_kernel", fetch)
+    return names
+
+
+@pytest.mark.parametrize("asked", ASKED)
+def test_kernels_that_a_config_names_are_not_fetched(folder, fetched, asked):
+    change(folder / "config.json", **asked)
+    said = refusal(folder)
+    assert f"_implementation '{KERNEL}" in said
+    assert "native code from the hub and not run unless you ask for it" in said
+    assert fetched == []
+
+
+def test_kernels_in_another_file_of_the_config_are_not_fetched(folder, fetched):
+    """transformers reads the file of its own version, if config.json lists one."""
+    shutil.copy(folder / "config.json", folder / "config.4.0.0.json")
+    change(folder / "config.json", configuration_files=["config.4.0.0.json"])
+    change(folder / "config.4.0.0.json", attn_implementation=KERNEL)
+    assert "native code from the hub" in refusal(folder)
+    assert fetched == []
+
+
+def test_flash_attention_that_would_come_from_the_hub_is_not_fetched(folder, fetched, monkeypatch):
+    change(folder / "config.json", attn_implementation="flash_attention_2")
+    monkeypatch.setattr("spancredit.kernels.is_kernels_available", lambda: True)
+    assert "native code from the hub" in refusal(folder)
+    assert fetched == []
+
+
+def test_kernels_that_the_caller_names_are_the_callers_own(folder, fetched):
+    change(folder / "config.json", attn_implementation=KERNEL)
+    assert "no kernels here" in refusal(folder, attn_implementation="own/kernels")
+    assert fetched == ["own/kernels"], "or the tests above show nothing"
+    assert load_policy(str(folder), attn_implementation="sdpa")[0].config._attn_implementation == "sdpa"
+
+
+@pytest.fixture
+def adapter(tmp_path) -> Path:
+    peft = pytest.importorskip("peft")
+    model, _ = load_policy("bundled")
+    peft.get_peft_model(model, peft.LoraConfig(target_modules=["q_proj"])).save_pretrained(tmp_path / "adapter")
+    return tmp_path / "adapter"
+
+
+@pytest.mark.parametrize("kind", ["SHADOW", "XLORA", "IA3", None, ["LORA"], "lora"])
+def test_an_adapter_that_may_load_further_weights_is_refused(adapter, tmp_path, canary, monkeypatch, kind):
+    monkeypatch.setattr("peft.PeftModel.from_pretrained", lambda *_, **__: pytest.fail("peft was asked"))
+    torch.save(Bomb(canary), tmp_path / "adapter_model.bin")
+    further = {"adapters": {"0": str(tmp_path)}, "shadow_model": str(tmp_path)}
+    change(adapter / "adapter_config.json", peft_type=kind, hidden_size=64, **further)
+    assert f"is of peft_type {kind!r}; expected LORA" in refusal(adapter)
+    assert not canary.exists()
+
+
+def test_an_adapter_whose_module_would_be_imported_is_refused(adapter, canary, tmp_path, monkeypatch):
+    (tmp_path / "own_core.py").write_text(CODE.format(canary=str(canary)))
+    monkeypatch.syspath_prepend(tmp_path)
+    change(adapter / "adapter_config.json", megatron_config={"a": 1}, megatron_core="own_core")
+    assert "has a megatron_config, for which peft imports what it names" in refusal(adapter)
+    assert not canary.exists()
+    peft = pytest.importorskip("peft")
+    with suppress(AttributeError, ValueError, TypeError):
+        peft.PeftModel.from_pretrained(load_policy("bundled")[0], str(adapter))
+    assert canary.exists(), "or the test shows nothing"
 
 
 @pytest.mark.slow

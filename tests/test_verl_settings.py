@@ -165,9 +165,18 @@ def test_the_doctor_says_that_verl_is_not_installed(monkeypatch):
         "wrong verl is not installed here; docs/verl.md says how, in an environment of its own.\n",
     )
     plain = CliRunner().invoke(app, ["doctor", "--verl", "--json"])
-    assert json.loads(plain.stdout) == [
-        {"ok": False, "text": "verl is not installed here; docs/verl.md says how, in an environment of its own."}
-    ]
+    told = json.loads(plain.stdout)
+    assert (told["ok"], told["silent"], told["measured"]) == (False, [], None)
+    ((severity, name, text),) = [(one["severity"], one["name"], one["text"]) for one in told["findings"]]
+    assert (severity, name) == ("error", "verl")
+    assert text == "verl is not installed here; docs/verl.md says how, in an environment of its own."
+
+
+@pytest.mark.parametrize("flags", [["--strict"], ["--prompts", "4"]])
+def test_what_is_for_a_trial_is_refused_where_the_doctor_makes_none(flags):
+    refused = CliRunner().invoke(app, ["doctor", "--verl", *flags])
+    assert isinstance(refused.exception, ConfigError)
+    assert str(refused.exception) == f"{flags[0]} is for a trial, and --verl makes none; expected --verl without it."
 
 
 def without_trl(*arguments):

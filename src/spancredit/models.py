@@ -1,20 +1,20 @@
-"""Load a policy and its tokenizer: bundled, a folder, an adapter, a GGUF file, or on the hub. Random numbers apart."""
+"""Load a policy and its tokenizer: bundled, a folder, an adapter, a GGUF file, or on the hub."""
 
-import json
+import re
 import struct
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import cached_file, find_adapter_config_file, is_peft_available
 
+from spancredit.adapters import base_of, fitted
 from spancredit.errors import ModelError, UnknownNameError
+from spancredit.kernels import check_kernels
 
 POLICIES = Path(__file__).parent / "policies"
 BUNDLED, BUNDLED_CODE = "bundled", "bundled-code"
@@ -25,8 +25,14 @@ EXPECTED = (
     "can be reached"
 )
 PICKLED = "it has no weights in safetensors, and a pickle is not loaded, since that can run code; expected safetensors"
-# What loaders say of a bad file; UnpicklingError: of weights that are more than tensors, which torch leaves alone.
-UNREADABLE = OSError, ValueError, LookupError, NotImplementedError, struct.error, SafetensorError, UnpicklingError
+# As transformers and its check of a config's own file name say it.
+NO_SAFETENSORS = re.compile("no file named \\S*safetensors|loaded with `safetensors`|neither a safetensors file")
+# What loaders say of a bad file or config, or of a package that it needs; UnpicklingError: of weights that are more
+# than tensors, which torch leaves alone.
+UNREADABLE = (
+    *(OSError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, ImportError),
+    *(struct.error, SafetensorError, UnpicklingError, StrictDataclassError),
+)
 Policy = tuple[Any, PreTrainedTokenizerBase]
 
 
@@ -37,28 +43,15 @@ def resolve(name: str) -> str:
     return str(BUNDLED_FOLDERS.get(name, name))
 
 
-def bundled_for(task: str) -> str:
-    """The bundled policy that a task is trained from unless another is named."""
-    return BUNDLED_CODE if task == "code" else BUNDLED
-
-
-@contextmanager
-def seeded(device: torch.device, seed: int) -> Iterator[None]:
-    """Random numbers from this seed, and afterwards as if none had been drawn."""
-    devices = [] if device.type == "cpu" else [device]
-    with torch.random.fork_rng(devices, device_type=device.type):
-        torch.manual_seed(seed)
-        yield
-
-
 def load_policy(name: str, *, trainable: bool = False, **init_arguments: Any) -> Policy:
     """A causal language model in eval mode with its tokenizer, which pads on the left.
 
     The weights of a GGUF file are dequantized: what comes is a plain model, which can be trained and saved. An adapter
     stays beside the weights of its base, as a `PeftModel`: merged into weights of half precision, it would be rounded.
 
-    Nothing that comes with a model is run: weights are read from safetensors or GGUF and never from a pickle, and code
-    in a model's folder is left alone unless `trust_remote_code=True` asks for it.
+    Nothing that comes with a model is run: weights are read from safetensors or GGUF and never from a pickle, code in
+    a model's folder is left alone unless `trust_remote_code=True` asks for it, and kernels on the hub that its config
+    names unless `attn_implementation` (or `experts_implementation`) does. Of adapters, LoRA is loaded.
 
     Args:
         name: `bundled`, `bundled-code`, a folder with a saved model or an adapter, a GGUF file, or a name on the hub
@@ -83,9 +76,10 @@ def load_policy(name: str, *, trainable: bool = False, **init_arguments: Any) ->
         elif (adapter := _adapter_config(source, hub.get("revision"))) is not None:
             model, tokenizer = _from_adapter(source, adapter, trainable, hub, init_arguments)
         else:
+            check_kernels(source, hub, init_arguments)
             tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", **hub)
             model = AutoModelForCausalLM.from_pretrained(source, **init_arguments)
-    except ModelError:
+    except (ModelError, torch.OutOfMemoryError):
         raise
     except UNREADABLE as error:
         raise ModelError(f"cannot load the model {name!r}: {_why(error)}.") from error
@@ -147,10 +141,7 @@ def _from_gguf(source: str, hub: dict[str, Any], init_arguments: dict[str, Any])
 def _from_adapter(source: str, config: Path, trainable: bool, hub: dict[str, Any], own: dict[str, Any]) -> Policy:
     if not is_peft_available():
         raise ModelError(f"{source!r} is an adapter, which needs the package peft: pip install 'spancredit[peft]'.")
-    settings = json.loads(config.read_text(encoding="utf-8"))
-    base, base_revision = settings.get("base_model_name_or_path"), settings.get("revision") or "main"
-    if not base:
-        raise ModelError(f"the adapter {source!r} names no base; expected base_model_name_or_path in its config.")
+    base, base_revision = base_of(source, config)
     try:
         if _adapter_config(_located(base), base_revision) is not None:
             raise ModelError(f"{base!r} is an adapter itself; expected a whole model.")
@@ -162,44 +153,22 @@ def _from_adapter(source: str, config: Path, trainable: bool, hub: dict[str, Any
         raise ModelError(f"cannot load the adapter {source!r}: {PICKLED}.")
     if _has(source, "tokenizer_config.json", revision):
         tokenizer = AutoTokenizer.from_pretrained(source, padding_side="left", **hub)
-    return _fitted(model, source, base, trainable, revision), tokenizer
-
-
-def _fitted(base: Any, source: str, base_name: str, trainable: bool, revision: str | None) -> Any:
-    """The base with all of the adapter's weights in the places that they were trained for."""
-    from peft import PeftModel, get_peft_model_state_dict
-    from peft.utils import load_peft_weights
-
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("error", message="Found missing adapter keys")
-            model = PeftModel.from_pretrained(base, source, is_trainable=trainable, revision=revision)
-        saved = load_peft_weights(source, "cpu", revision=revision).keys()
-        surplus = saved - get_peft_model_state_dict(model).keys()
-        misfit = f"the base has no place for {len(surplus)} of its {len(saved)} tensors" if surplus else None
-    except UserWarning:
-        misfit = "it has no weights for some of the base's modules"
-    except (RuntimeError, ValueError) as error:
-        misfit = str(error).strip().splitlines()[:2][-1].strip().rstrip(".")  # torch has a headline first
-    if misfit:
-        raise ModelError(
-            f"the adapter {source!r} does not fit its base {base_name!r} ({misfit}); expected the base that it was "
-            "trained on."
-        )
-    return model
+    return fitted(model, source, base, trainable, revision), tokenizer
 
 
 def _why(error: BaseException) -> str:
-    if "trust_remote_code" in str(error):
+    if "`trust_remote_code=True`" in str(error):
         return (
             "it brings code of its own, which is not run unless you ask for it; expected a family that transformers "
             "knows, or trust_remote_code (--trust_remote_code true in spancredit train)"
         )
-    if "safetensors" in str(error) or isinstance(error, UnpicklingError):
+    if NO_SAFETENSORS.search(str(error)) or isinstance(error, UnpicklingError):
         return PICKLED
     return f"{EXPECTED} ({_first_line(error)})"
 
 
 def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__
+    """The first that says something: not only that there was an error, or in which field."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    first = " ".join(lines[:2]) if lines and lines[0].endswith(":") else lines[0] if lines else type(error).__name__
+    return first.rstrip(".")

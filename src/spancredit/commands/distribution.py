@@ -9,7 +9,7 @@ from transformers import Trainer, TrainingArguments
 
 from spancredit.errors import ConfigError
 from spancredit.report.checkpoints import step_of
-from spancredit.report.runfolder import RunFolder
+from spancredit.report.runfolder import RunFolder, in_words
 from spancredit.training.card import write_card
 
 FSDP, ZERO = "FSDP", "DeepSpeed"
@@ -83,5 +83,5 @@ def _about(run: RunFolder) -> list[str]:
     sentences = [f"Task: `{settings['task']}`{named}."]
     if held_out := run.rows(run.held_out):
         before, after = held_out[0], held_out[-1]
-        sentences.append(f"Held-out accuracy, greedy: {before['text']} at first, {after['text']} at the end.")
+        sentences.append(f"Held-out accuracy, greedy: {in_words(before)} at first, {in_words(after)} at the end.")
     return sentences

@@ -1,16 +1,22 @@
 """`spancredit doctor`: what would go wrong or be wasted in a training, before it is started."""
 
-import json
 import sys
+import traceback
+from collections.abc import Callable
 from contextlib import redirect_stdout
-from dataclasses import asdict
+from functools import partial
+from pickle import UnpicklingError
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from spancredit.errors import ConfigError
+from spancredit.errors import ConfigError, SpanCreditError
+from spancredit.report.visible import visible
+
+PROMPTS = 4
+FOUND, CRASHED = 1, 3  # exit statuses; 2 is a wrong command line, for all commands
 
 
 def doctor(
@@ -22,15 +28,20 @@ def doctor(
         ),
     ] = None,
     prompts: Annotated[
-        int, typer.Option(help="Prompts of each of the trial's two steps, each with --num_generations completions.")
-    ] = 4,
+        int | None,
+        typer.Option(
+            help="Prompts of each of the trial's two steps, each with --num_generations completions. Default: "
+            f"{PROMPTS}."
+        ),
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 at warnings, too.")] = False,
     verl: Annotated[bool, typer.Option("--verl", help="Check the verl integration and its configuration.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
     """Try a training for two steps that change nothing, and say what would go wrong or be wasted, and what to do.
 
-    Takes the settings of spancredit train. The exit status is 1 if there is an error (with --strict, or a warning).
+    Takes the settings of spancredit train. The exit status is 1 if there is an error (with --strict, or a warning), and
+    3 if the doctor itself fails.
 
     Examples:
 
@@ -42,7 +53,23 @@ def doctor(
 
       spancredit doctor --verl trainer.v1.trainer_mode=spancredit +credit.mode=counterfactual
     """
-    raise typer.Exit(_verl(arguments or [], as_json) if verl else _train(arguments or [], prompts, strict, as_json))
+    if verl and (strict or prompts is not None):
+        flag = "--strict" if strict else "--prompts"
+        raise ConfigError(f"{flag} is for a trial, and --verl makes none; expected --verl without it.")
+    argv, wanted = arguments or [], PROMPTS if prompts is None else prompts
+    examine = partial(_verl, argv, as_json) if verl else partial(_train, argv, wanted, strict, as_json)
+    raise typer.Exit(_unless_it_crashes(examine))
+
+
+def _unless_it_crashes(examine: Callable[[], int]) -> int:
+    """The exit status, which is of its own for what is no finding and no sentence of ours: its traceback is shown."""
+    try:
+        return examine()
+    except (SpanCreditError, ModuleNotFoundError, UnpicklingError):  # for which main has a sentence
+        raise
+    except Exception:  # noqa: BLE001
+        traceback.print_exc()
+        return CRASHED
 
 
 def _train(argv: list[str], prompts: int, strict: bool, as_json: bool) -> int:
@@ -51,26 +78,33 @@ def _train(argv: list[str], prompts: int, strict: bool, as_json: bool) -> int:
     with redirect_stdout(sys.stderr), Console(stderr=True).status("") as status:  # what libraries and rewards print
         from spancredit.commands.doctor_job import checked
         from spancredit.doctor.show import as_data, show
+        from spancredit.report.lines import json_text
 
         findings, silent, measured = checked(argv, prompts, status.update)
     wrong = ("error", "warning") if strict else ("error",)
     ok = all(one.severity not in wrong for one in findings)
     if as_json:
-        typer.echo(json.dumps(as_data(findings, silent, measured, ok), indent=2, ensure_ascii=False))
+        typer.echo(json_text(as_data(findings, silent, measured, ok), indent=2))
     else:
         show(Console(), findings, silent, measured)
-    return 0 if ok else 1
+    return 0 if ok else FOUND
 
 
 def _verl(arguments: list[str], as_json: bool) -> int:
     from spancredit.training.verl.doctor import examine
 
     findings = examine(arguments)
+    ok = all(finding.ok for finding in findings)
     if as_json:
-        typer.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+        from spancredit.doctor.finding import Finding
+        from spancredit.doctor.show import as_data
+        from spancredit.report.lines import json_text
+
+        named = [Finding("note" if one.ok else "error", "verl", None, one.text, "") for one in findings]
+        typer.echo(json_text(as_data(named, [], None, ok), indent=2))
     else:
         console = Console()
         for finding in findings:
             mark = ("ok    ", "green") if finding.ok else ("wrong ", "bold red")
-            console.print(Text.assemble(mark, finding.text), soft_wrap=True)
-    return 0 if all(finding.ok for finding in findings) else 1
+            console.print(Text.assemble(mark, visible(finding.text)), soft_wrap=True)
+    return 0 if ok else FOUND

@@ -100,10 +100,10 @@ def evaluate(
     from spancredit.evaluation.folder import EvalFolder, checksum, fingerprint, prompts_checksum
     from spancredit.evaluation.result import summarise
     from spancredit.evaluation.run import Decoding, run
-    from spancredit.models import bundled_for, load_policy, ready
+    from spancredit.models import load_policy, ready
     from spancredit.report.evalprogress import EvalProgress
     from spancredit.report.lock import locked
-    from spancredit.tasks.settings import settings_of
+    from spancredit.tasks.settings import bundled_for, settings_of
     from spancredit.tasks.task import load_task
 
     quiet()

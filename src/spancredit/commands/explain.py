@@ -111,8 +111,7 @@ def explain(
             from spancredit.commands.explain_rollout import Request, explained
             from spancredit.commands.quiet import quiet
             from spancredit.config import CreditConfig
-            from spancredit.models import bundled_for
-            from spancredit.tasks.settings import BY_EXECUTION, settings_of
+            from spancredit.tasks.settings import BY_EXECUTION, bundled_for, settings_of
             from spancredit.training.functions import check_credit_func
 
             quiet()
@@ -136,7 +135,7 @@ def explain(
     title = f"spancredit explain: {Path(request.model).name}"
     if html is not None:
         from spancredit.report.explainpage import explain_page
-        from spancredit.report.records import write
+        from spancredit.report.lines import write
 
         read = ["statements", mode] if by_execution else list(measured.values())
         facts = ", ".join([*read, f"temperature {temperature:g}"])

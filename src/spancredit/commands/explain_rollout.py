@@ -12,7 +12,8 @@ from spancredit.counterfactual.forward import eval_mode
 from spancredit.credit import assign_credit
 from spancredit.errors import ConfigError, RolloutError
 from spancredit.evaluation.generate import SAMPLING, first_of, nothing_preset
-from spancredit.models import load_policy, ready, seeded
+from spancredit.models import load_policy, ready
+from spancredit.randomness import seeded
 from spancredit.report.explainprogress import ExplainProgress
 from spancredit.report.records import make_record
 from spancredit.tasks.chat import render
@@ -87,7 +88,7 @@ def explained(request: Request, progress: ExplainProgress) -> dict[str, Any]:
             credit = subject.credit_func([rollout], [subject.row], request.config)[0]
         else:
             credit = assign_credit(model, tokenizer, [rollout], request.config)[0]
-    return make_record(rollout, credit, tokenizer, step=0, reward=reward)
+    return make_record(rollout, credit, tokenizer, step=0, reward=reward, right=None if reward is None else reward == 1)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Writes what the trainer says into the run folder and onto the screen."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
@@ -9,10 +10,13 @@ from transformers import TrainerCallback
 
 from spancredit.evaluation.accuracy import Exam, greedy_accuracy, sampled_accuracy
 from spancredit.ranks import is_main
+from spancredit.report.checkpoints import seal
 from spancredit.report.figures import learning_curve, save
+from spancredit.report.lines import append_lines
 from spancredit.report.progress import RunProgress
-from spancredit.report.records import append_lines, make_record
-from spancredit.report.runfolder import RunFolder
+from spancredit.report.records import make_record
+from spancredit.report.runfolder import RunFolder, in_words
+from spancredit.report.visible import visible
 from spancredit.training.trl import CreditBatch
 
 
@@ -51,7 +55,7 @@ class Recorder(TrainerCallback):
         for row in self.folder.rows(self.folder.metrics):
             self.progress.log(row)
         for row in self.folder.rows(self.folder.held_out):
-            self.progress.held_out(row["step"], row["text"])
+            self.progress.held_out(row["step"], visible(in_words(row)))
 
     def finish(self) -> None:
         """Draw the learning curve."""
@@ -63,7 +67,14 @@ class Recorder(TrainerCallback):
         size = len(batch.rollouts)
         every = math.ceil(size / self.records_per_step) if self.records_per_step else size + 1
         rows = [
-            make_record(batch.rollouts[i], batch.credits[i], self.tokenizer, batch.step + 1, batch.rewards[i])
+            make_record(
+                batch.rollouts[i],
+                batch.credits[i],
+                self.tokenizer,
+                batch.step + 1,
+                batch.rewards[i],
+                right=verdict(batch.first_rewards[i]),
+            )
             for i in range(every // 2, size, every)
         ]
         append_lines(self.folder.records, rows)
@@ -85,6 +96,11 @@ class Recorder(TrainerCallback):
         if due or state.global_step == state.max_steps:
             self._evaluate(model, state.global_step)
 
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """All processes have written their files of the checkpoint: the trainer waits for them before its last one."""
+        if is_main():
+            seal(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+
     def _evaluate(self, model: Any, step: int) -> None:
         accuracy = greedy_accuracy(model, self.tokenizer, self.exam, self.group)
         low, high = accuracy.interval
@@ -96,3 +112,8 @@ class Recorder(TrainerCallback):
             return
         append_lines(self.folder.held_out, [row])
         self.progress.held_out(step, str(row["text"]))
+
+
+def verdict(reward: float) -> bool | None:
+    """Of the task's judge, the first reward function: 1 is right, also where parts of it give a share."""
+    return None if math.isnan(reward) else reward == 1

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from spancredit.errors import RunFolderError
-from spancredit.report.records import write
+from spancredit.report.lines import write
 from spancredit.report.runfolder import RunFolder
 from spancredit.report.runpage import run_page
 from spancredit.study.folder import StudyFolder

@@ -16,7 +16,7 @@ from rich.text import Text
 from spancredit.commands.prepare import parse_checked
 from spancredit.commands.quiet import quiet
 from spancredit.errors import ConfigError, SpanCreditError
-from spancredit.report.records import write
+from spancredit.report.lines import write
 from spancredit.study.folder import StudyFolder
 from spancredit.study.plan import Plan, Run, read_plan
 from spancredit.study.results import compare

@@ -1,6 +1,7 @@
 """`spancredit train`: the main job. Rollouts, credit, DAPO updates, and a run folder that shows what happened."""
 
 import json
+from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 from datasets import Dataset
 from rich.console import Console
+from rich.text import Text
 from transformers import PrinterCallback
 
 from spancredit.commands.distribution import check_launch, load_trained, save_whole, weights_held
@@ -18,7 +20,8 @@ from spancredit.commands.train_arguments import Request, read_request
 from spancredit.evaluation.accuracy import Exam
 from spancredit.ranks import agreed, is_main, once, part, talking
 from spancredit.report.checkpoints import last_readable, step_of
-from spancredit.report.records import write
+from spancredit.report.lines import write
+from spancredit.report.lock import locked
 from spancredit.report.runfolder import RunFolder, latest, unused
 from spancredit.tasks.task import HELD_OUT
 from spancredit.training.trl import CreditGRPOConfig, CreditGRPOTrainer
@@ -46,47 +49,50 @@ def train(argv: list[str], console: Console | None = None) -> RunFolder:
         asked.held_out_batch,
     )
     group = talking()
-    folder, checkpoint = once(partial(_run, request, resumed, asked.task, arguments), group)
-    agreed(folder.check_seen, group)
-    arguments.output_dir = str(folder.path)
-    arguments.disable_tqdm = True
+    with ExitStack() as held:
+        folder, checkpoint = once(partial(_run, request, resumed, asked.task, arguments, held), group)
+        agreed(folder.check_seen, group)
+        arguments.output_dir = str(folder.path)
+        arguments.disable_tqdm = True
 
-    recorder = Recorder(
-        folder,
-        given.tokenizer,
-        exam,
-        asked.held_out_steps,
-        _sampling(arguments) if asked.held_out_sampled else None,
-        asked.records_per_step,
-        console or Console(),
-        group,
-    )
-    trainer = CreditGRPOTrainer(
-        given.policy,
-        given.rewards,
-        arguments,
-        train_dataset=Dataset.from_list(given.rows),
-        processing_class=given.tokenizer,
-        peft_config=given.peft_config,
-        **given.functions,
-        callbacks=[recorder],
-        on_credit=recorder.record,
-    )
-    trainer.remove_callback(PrinterCallback)
-    settings = {**asdict(asked), **trainer.args.to_dict(), **asdict(model)}
-    once(partial(_begin, folder, checkpoint, settings), group)
-    if arguments.world_size > 1:
-        recorder.say(_batch_in_words(arguments))
-    with recorder.progress.running():
-        recorder.start()
-        if checkpoint is not None and folder.trained_to_the_end(checkpoint):
-            load_trained(trainer, checkpoint)
-        else:
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    save_whole(trainer, folder.path / "model")
-    if is_main():
-        recorder.finish()
-    part(group)
+        recorder = Recorder(
+            folder,
+            given.tokenizer,
+            exam,
+            asked.held_out_steps,
+            _sampling(arguments) if asked.held_out_sampled else None,
+            asked.records_per_step,
+            console or Console(),
+            group,
+        )
+        if resumed is not None and checkpoint is None:
+            recorder.say(Text(f"{folder.path} has no checkpoint that can be read: it starts over, with no row kept"))
+        trainer = CreditGRPOTrainer(
+            given.policy,
+            given.rewards,
+            arguments,
+            train_dataset=Dataset.from_list(given.rows),
+            processing_class=given.tokenizer,
+            peft_config=given.peft_config,
+            **given.functions,
+            callbacks=[recorder],
+            on_credit=recorder.record,
+        )
+        trainer.remove_callback(PrinterCallback)
+        settings = {**asdict(asked), **trainer.args.to_dict(), **asdict(model)}
+        once(partial(_begin, folder, checkpoint, settings), group)
+        if arguments.world_size > 1:
+            recorder.say(_batch_in_words(arguments))
+        with recorder.progress.running():
+            recorder.start()
+            if checkpoint is not None and folder.trained_to_the_end(checkpoint):
+                load_trained(trainer, checkpoint)
+            else:
+                trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        save_whole(trainer, folder.path / "model")
+        if is_main():
+            recorder.finish()
+        part(group)
     return folder
 
 
@@ -103,14 +109,19 @@ def _sampling(arguments: CreditGRPOConfig) -> dict[str, Any]:
 
 
 def _run(
-    request: Request, resumed: RunFolder | None, task: str, arguments: CreditGRPOConfig
+    request: Request, resumed: RunFolder | None, task: str, arguments: CreditGRPOConfig, held: ExitStack
 ) -> tuple[RunFolder, Path | None]:
-    """The run folder, and the checkpoint to continue from."""
+    """The run folder, which no other process works on while it is held, and the checkpoint to continue from."""
     if resumed is not None:
-        return resumed, last_readable(resumed.path)
+        held.enter_context(locked(resumed.path, "run"))
+        checkpoint = last_readable(resumed.path)
+        if checkpoint is None:
+            resumed.check_unfinished()
+        return resumed, checkpoint
     path = request.output_dir or unused(RUNS / f"{task}-{arguments.credit.mode}-seed{arguments.seed}")
     launch = arguments.world_size, weights_held(arguments)
     created = RunFolder.create(path, request.flags, request.config, arguments.seed, *launch)
+    held.enter_context(locked(created.path, "run"))
     return created, None
 
 

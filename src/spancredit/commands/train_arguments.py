@@ -12,8 +12,7 @@ import yaml
 from trl import ModelConfig, TrlParser
 
 from spancredit.errors import ConfigError, UnknownNameError
-from spancredit.models import bundled_for
-from spancredit.tasks.settings import TaskSettings
+from spancredit.tasks.settings import TaskSettings, bundled_for
 from spancredit.training.config import CreditGRPOConfig
 
 RECIPES = Path(__file__).parents[1] / "recipes"  # of the bundled policies, each on its task

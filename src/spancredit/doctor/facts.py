@@ -81,7 +81,7 @@ class Completion:
         reason: Why the trainer left it uniform, one of `types.REASONS`, or None.
         alone: The same if its advantage were not asked for.
         drops: Of its spans, in nats or as a proxy scores; without regard to its advantage.
-        weights: The smallest and the largest token weight.
+        weights: The smallest and the largest of its spans.
     """
 
     group: int

@@ -4,12 +4,16 @@ import traceback
 from pathlib import Path
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 
 from spancredit.doctor.finding import Finding
 from spancredit.errors import SpanCreditError
 
 # What the libraries below raise where settings, model and data do not go together.
-FAILURES = (ValueError, TypeError, RuntimeError, ImportError, OSError, LookupError, AttributeError, AssertionError)
+FAILURES = (
+    *(ValueError, TypeError, RuntimeError, ImportError, OSError, LookupError, AttributeError, AssertionError),
+    *(ArithmeticError, StrictDataclassError),
+)
 OWN = "the doctor's own measuring"
 PHASES = {  # of a trial, by the function that is at work, the innermost first
     "assign_credit": "scoring",

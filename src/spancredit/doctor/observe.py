@@ -59,7 +59,7 @@ def _completion(
     truncated = cut_off(ids, limit(job), ends)
     _, answer = locate_reasoning(0, rollout, tokenizer, config)
     aligned = align(tokenizer, ids)
-    weights_T = credit.token_weights if len(ids) else None
+    weights = [span.weight for span in credit.spans] or [1.0]
     return Completion(
         group=group,
         text=text,
@@ -75,5 +75,5 @@ def _completion(
         reason=reason,
         alone=credit.reason,
         drops=[span.drop for span in credit.spans],
-        weights=(1.0, 1.0) if weights_T is None else (float(weights_T.min()), float(weights_T.max())),
+        weights=(min(weights), max(weights)),
     )

@@ -1,4 +1,4 @@
-"""Findings for people and for programs."""
+"""Findings for people and for programs. What a model wrote is in them, and acts on no terminal."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from spancredit.doctor.finding import SEVERITIES, Finding, counted, percent
+from spancredit.report.visible import visible
 
 COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 SCHEMA = 1
@@ -29,7 +30,7 @@ def as_data(findings: Sequence[Finding], silent: Sequence[str], measured: dict[s
 def show(console: Console, findings: Sequence[Finding], silent: Sequence[str], measured: dict[str, Any] | None) -> None:
     if measured is not None:
         for line in _head(measured):
-            _say(console, Text(line))
+            _say(console, Text(visible(line)))
     for nth, one in enumerate(findings):
         if nth or measured is not None:
             _say(console, Text(""))
@@ -42,7 +43,7 @@ def show(console: Console, findings: Sequence[Finding], silent: Sequence[str], m
             _say(console, Text(" " * INDENT + line, style=style))
     _say(console, Text(""))
     if silent:
-        for line in wrap(f"nothing to say about {', '.join(silent)}", min(console.width, WIDEST)):
+        for line in wrap(visible(f"nothing to say about {', '.join(silent)}"), min(console.width, WIDEST)):
             _say(console, Text(line, style="dim"))
     tally = {severity: sum(one.severity == severity for one in findings) for severity in SEVERITIES}
     _say(console, Text(", ".join(counted(number, severity) for severity, number in tally.items()), style="bold"))
@@ -66,7 +67,7 @@ def _head(measured: dict[str, Any]) -> list[str]:
 
 def _lines(console: Console, text: str) -> list[str]:
     """Flags and words stay whole, so that they can be copied."""
-    return wrap(text, min(console.width, WIDEST) - INDENT, break_long_words=False, break_on_hyphens=False)
+    return wrap(visible(text), min(console.width, WIDEST) - INDENT, break_long_words=False, break_on_hyphens=False)
 
 
 def _say(console: Console, text: Text) -> None:

@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from spancredit.evaluation.generate import GREEDY, SAMPLING, complete
-from spancredit.models import seeded
+from spancredit.randomness import seeded
 from spancredit.tasks.prompts import Prompt
 
 

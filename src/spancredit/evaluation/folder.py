@@ -17,7 +17,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from spancredit.errors import RunFolderError
-from spancredit.report.records import append_lines, is_json, keep_until, read_lines, write
+from spancredit.report.lines import append_lines, is_json, keep_until, read_lines, write
 from spancredit.report.runfolder import PACKAGES
 from spancredit.tasks.chat import render
 from spancredit.tasks.task import Problem, Question

@@ -9,7 +9,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from spancredit.errors import ConfigError
 from spancredit.evaluation.folder import EvalFolder
 from spancredit.evaluation.generate import GREEDY, SAMPLING, Completed, complete
-from spancredit.models import seeded
+from spancredit.randomness import seeded
 from spancredit.tasks.task import PASSED, Question, Task
 
 Row = dict[str, Any]

@@ -7,9 +7,10 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from spancredit.report.records import drop_keys, unit_of
+from spancredit.report.means import drop_keys, unit_of
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+STYLES = ("solid", "dashed", "dotted", "dashdot")
 Rows = list[dict[str, Any]]
 
 
@@ -32,8 +33,8 @@ def learning_curve(metrics: Rows, held_out: Rows) -> Figure:
     _line(top, metrics, "reward", "reward on sampled completions", PALETTE[0], alpha=0.6)
     if held_out:
         steps, means = [row["step"] for row in held_out], [row["accuracy"] for row in held_out]
-        below = [row["accuracy"] - row["low"] for row in held_out]
-        above = [row["high"] - row["accuracy"] for row in held_out]
+        below = [max(0.0, row["accuracy"] - row.get("low", row["accuracy"])) for row in held_out]
+        above = [max(0.0, row.get("high", row["accuracy"]) - row["accuracy"]) for row in held_out]
         top.errorbar(
             steps, means, [below, above], color=PALETTE[1], marker="o", capsize=3, label="held-out accuracy, greedy"
         )
@@ -41,8 +42,9 @@ def learning_curve(metrics: Rows, held_out: Rows) -> Figure:
     top.set_ylim(0, 1)
     top.legend(frameon=False, loc="upper left")
     kinds = drop_keys(metrics)
-    for colour, key in zip(PALETTE, kinds, strict=False):
-        _line(bottom, metrics, key, key.rpartition("/")[2], colour)
+    for nth, key in enumerate(kinds):  # beyond the palette, colours come again in another style
+        style = STYLES[nth // len(PALETTE) % len(STYLES)]
+        _line(bottom, metrics, key, key.rpartition("/")[2], PALETTE[nth % len(PALETTE)], style=style)
     bottom.set_ylabel(f"mean drop ({unit_of(metrics)})")
     bottom.set_xlabel("optimizer step")
     if kinds:
@@ -58,7 +60,10 @@ def plain(axes: Axes) -> None:
     axes.grid(alpha=0.2)
 
 
-def _line(axes: Axes, metrics: Rows, key: str, label: str, colour: str, alpha: float = 1.0) -> None:
+def _line(
+    axes: Axes, metrics: Rows, key: str, label: str, colour: str, alpha: float = 1.0, style: str = "solid"
+) -> None:
     rows = [row for row in metrics if row.get(key) is not None]
     if rows:
-        axes.plot([row["step"] for row in rows], [row[key] for row in rows], color=colour, label=label, alpha=alpha)
+        steps, values = [row["step"] for row in rows], [row[key] for row in rows]
+        axes.plot(steps, values, color=colour, label=label, alpha=alpha, linestyle=style)

@@ -15,7 +15,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
-from spancredit.report.records import measure_of
+from spancredit.report.records import measure_of, right_of
 from spancredit.report.visible import shown, visible
 
 PAGE = Path(__file__).parent / "page"
@@ -100,9 +100,9 @@ def _rollout(arm: str, record: Record) -> dict[str, Any]:
         "weights": [round(weight, 3) for weight in record["token_weights"]],
         "spans": spans,
         "reward": record["reward"],
-        "right": None if record["reward"] is None else record["reward"] > 0,
+        "right": right_of(record),
         "advantage": record["advantage"],
-        "reason": record["reason"],
+        "reason": None if record["reason"] is None else visible(record["reason"]),
     }
 
 

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from spancredit.report.records import drop_keys, unit_of
+from spancredit.report.means import drop_keys, unit_of
 from spancredit.report.visible import visible
 
 SPARKS = "▁▂▃▄▅▆▇█"

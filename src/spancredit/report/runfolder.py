@@ -4,7 +4,7 @@ run.json        flags, seed, processes, versions config.json       every setting
 settings.yaml   the user's YAML, if any          metrics.jsonl     one row a logged step
 records.jsonl   rollouts with their credit       held_out.jsonl    accuracy on held-out problems
 curve.png       learning curve                   checkpoint-*/     to resume from
-model/          the trained policy
+model/          the trained policy               .lock             held while a process works on it
 """
 
 import json
@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from spancredit.errors import RunFolderError
-from spancredit.report.records import is_json, keep_until, read_lines, write
+from spancredit.report.checkpoints import is_safetensors
+from spancredit.report.form import of_accuracy, of_metrics, of_record
+from spancredit.report.lines import is_json, keep_until, read_lines, write
 
 PACKAGES = ("spancredit", "torch", "transformers", "trl", "accelerate", "datasets")
 
@@ -136,12 +138,36 @@ class RunFolder:
         state = json.loads((checkpoint / "trainer_state.json").read_text())
         return bool(state["global_step"] >= state["max_steps"])
 
+    def check_unfinished(self) -> None:
+        """Refuse to begin a run again that has been trained to its end.
+
+        Raises:
+            RunFolderError: if it has.
+        """
+        trained = any(is_safetensors(weights) for weights in (self.path / "model").glob("*.safetensors"))
+        if trained or (self.path / "result.json").exists():
+            raise RunFolderError(
+                f"{self.path} is trained to its end, and has no checkpoint that can be read, so that --resume would "
+                "train it all over again; expected a run that was interrupted, or another --output_dir."
+            )
+
     def rewind(self, step: int) -> None:
         """Forget what was written after a step, since the resumed run will write it again."""
         keep_until((self.metrics, self.records, self.held_out), step)
 
     def rows(self, lines: Path) -> list[dict[str, Any]]:
-        return list(read_lines(lines)) if lines.exists() else []
+        """Of one of its three files of JSON lines; none if it has not been written.
+
+        Raises:
+            RecordError: if one is not of the form that is written there.
+        """
+        faults = {self.metrics: of_metrics, self.records: of_record, self.held_out: of_accuracy}[lines]
+        return list(read_lines(lines, faults=faults)) if lines.exists() else []
+
+
+def in_words(held_out: dict[str, Any]) -> str:
+    """A row of held-out accuracy."""
+    return str(held_out.get("text") or f"{held_out['accuracy']:.1%}")
 
 
 def unused(path: Path) -> Path:

@@ -6,8 +6,8 @@ from typing import Any
 
 from spancredit.report.figures import learning_curve, svg
 from spancredit.report.html import Picture, Section, page
-from spancredit.report.records import drop_keys, mean_of, time_share, unit_of
-from spancredit.report.runfolder import RunFolder
+from spancredit.report.means import drop_keys, mean_of, time_share, unit_of
+from spancredit.report.runfolder import RunFolder, in_words
 
 Rows = Sequence[dict[str, Any]]
 SHARES = {"generation's share of the time": "generation", "credit's share of the time": "credit"}
@@ -33,7 +33,7 @@ def run_page(folder: RunFolder) -> str:
             "accuracy",
             "Held-out accuracy",
             header=("step", "accuracy"),
-            rows=[(str(row["step"]), row["text"]) for row in held_out],
+            rows=[(str(row["step"]), in_words(row)) for row in held_out],
             figures=[curve] if metrics else [],
         ),
         Section("credit", "What earned the credit", header=KINDS, rows=kind_rows(metrics)),

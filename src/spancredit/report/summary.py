@@ -4,8 +4,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from spancredit.report.records import drop_keys, mean_of, unit_of
-from spancredit.report.runfolder import RunFolder
+from spancredit.report.means import drop_keys, mean_of, unit_of
+from spancredit.report.records import right_of
+from spancredit.report.runfolder import RunFolder, in_words
 from spancredit.report.terminal import coloured, legend
 from spancredit.report.visible import visible
 
@@ -16,8 +17,8 @@ def summary(folder: RunFolder) -> RenderableType:
     table.add_column(style="bold")
     table.add_column()
     if held_out:
-        table.add_row("held-out accuracy before", held_out[0]["text"])
-        table.add_row("held-out accuracy after", held_out[-1]["text"])
+        table.add_row("held-out accuracy before", Text(visible(in_words(held_out[0]))))
+        table.add_row("held-out accuracy after", Text(visible(in_words(held_out[-1]))))
     unit = unit_of(metrics)
     for key in drop_keys(metrics):
         kind = key.rpartition("/")[2]
@@ -28,7 +29,7 @@ def summary(folder: RunFolder) -> RenderableType:
         )
     table.add_row("run folder", Text(str(folder.path)))
     parts: list[RenderableType] = [Text(), table]
-    scored = [record for record in folder.rows(folder.records) if record["reason"] is None and record["reward"]]
+    scored = [record for record in folder.rows(folder.records) if record["reason"] is None and right_of(record)]
     if scored:
         parts += [Text(f"\nA right completion of step {scored[-1]['step']}, coloured by its credit:\n", style="bold")]
         parts += [Text(visible(scored[-1]["prompt"]), style="dim"), coloured(scored[-1]), Text(), legend()]

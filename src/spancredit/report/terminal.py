@@ -12,9 +12,8 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from spancredit.report.records import measure_of
 from spancredit.report.visible import visible
-from spancredit.types import REASONS
+from spancredit.report.words import header_of, notes_of, rows_of
 
 # Blue (less than its share) over grey to orange (more): told apart with any colour vision, and in grey by lightness;
 # white is legible on all of them.
@@ -44,40 +43,19 @@ def coloured(record: dict[str, Any]) -> Text:
 
 def span_table(record: dict[str, Any]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for name, justify in (
-        ("kind", "left"),
-        (measure_of(record), "right"),
-        ("importance", "right"),
-        ("weight", "right"),
-    ):
-        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
-    table.add_column("text", overflow="fold")
-    for span in record["spans"]:
-        numbers = f"{span['drop']:+.3f}", f"{span['importance']:.2f}", f"{span['weight']:.2f}"
-        table.add_row(Text(visible(span["kind"])), *numbers, Text(one_line(span["text"])))
-    if record["answer"]:
-        weight = record["token_weights"][record["answer"]["start"]]
-        table.add_row("answer", "", "", f"{weight:.2f}", Text(one_line(record["answer"]["text"])))
+    *named, text = header_of(record)
+    for name in named:
+        table.add_column(name, justify="left" if name == named[0] else "right", no_wrap=True)
+    table.add_column(text, overflow="fold")
+    for row in rows_of(record):
+        table.add_row(*map(Text, row))
     return table
-
-
-def one_line(text: str) -> str:
-    """For a cell of a table."""
-    return visible(" ".join(text.split()))
 
 
 def explanation(record: dict[str, Any]) -> RenderableType:
     """All of it: prompt, coloured completion, what was found, spans."""
     parts: list[RenderableType] = [Text(visible(record["prompt"].strip()), style="dim"), coloured(record), ""]
-    if record["reason"]:
-        parts.append(Text(f"Every weight is 1: {REASONS[record['reason']]}.", style="bold"))
-    if record["reward"] is not None:
-        parts.append(f"The answer is {'right' if record['reward'] > 0 else 'wrong'}.")
-    if record["answer_logp"] is not None:
-        cost = f"{record['cost']['forwards']} forwards, {record['cost']['tokens']} tokens"
-        parts.append(f"log-probability of the answer: {record['answer_logp']:.3f} nats ({cost})")
-    if runs := record["cost"].get("runs"):
-        parts.append(f"programs run: {runs}")
+    parts += map(Text, notes_of(record))
     if record["spans"]:
         parts += ["", span_table(record), "", legend()]
     return Group(*parts)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from spancredit.report.figures import PALETTE, plain
-from spancredit.report.records import drop_keys, mean_of
+from spancredit.report.means import drop_keys, mean_of
 from spancredit.study.results import ArmResult, Comparison
 from spancredit.study.statistics import median_steps, spread
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import yaml
 
 from spancredit.errors import RunFolderError
+from spancredit.report.lines import write
 from spancredit.report.lock import LOCK, locked
-from spancredit.report.records import write
 from spancredit.report.runfolder import RunFolder
 from spancredit.study.plan import MEASURES, Plan, Run, read_plan
 

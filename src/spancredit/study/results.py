@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from statistics import mean
 from typing import Any
 
-from spancredit.report.records import time_share
+from spancredit.report.means import time_share
 from spancredit.study.folder import StudyFolder
 from spancredit.study.plan import MEASURES, OTHER, Run
 from spancredit.study.statistics import Difference, paired, smallest_visible, steps_to, verdicts

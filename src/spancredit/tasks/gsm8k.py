@@ -72,7 +72,7 @@ def read_jsonl(path: Path) -> list[Problem]:
 def _json(path: Path, number: int, line: str) -> Any:
     try:
         return json.loads(line)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # deep brackets, thousands of digits
         raise DataError(f"{path} line {number} is not JSON ({error}); expected one object a line.") from error
 
 

@@ -23,6 +23,11 @@ FOREIGN = {
 CHECKS = ("strict", "math_verify")
 
 
+def bundled_for(task: str) -> str:
+    """The bundled policy that a task is trained from unless another is named."""
+    return "bundled-code" if task == "code" else "bundled"
+
+
 @dataclass
 class TaskSettings:
     """Which problems, asked how, judged by what.

@@ -8,8 +8,9 @@ what stands after it copies it, whatever the reasoning was.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import takewhile, zip_longest
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,13 @@ LATEX_NUMBER = r"[-+\u2212]?\\[dt]?frac\{[^{}]{1,40}\}\{[^{}]{1,40}\}"
 BEFORE_VALUE = rf"(?:[\s*_`~\"'(\[]|\\?[{CURRENCY}]|\\[(\[]|\\text\{{[^{{}}]{{0,20}}\}}|[A-Za-z]\w{{0,2}}\s*=(?!=))*"
 LEADING_VALUE = re.compile(rf"{BEFORE_VALUE}({LATEX_NUMBER}|{NUMBER})")
 UNIT = re.compile(
-    r"(?!.*\\(?!text|mathrm|mbox|circ|degree)[a-z])(?:\^\{?\\circ\}?)?"
+    r"(?:\^\{?\\circ\}?)?"
     rf"(?:[\s\\%°.,;:!?)\]*_{CURRENCY}][\s\\%°.,;:!?()\]*_^{{}}a-zA-Z²³{CURRENCY}]*)?"
 )
+
+COMMAND = re.compile(r".*\\(?!text|mathrm|mbox|circ|degree)[a-z]")  # on a unit's first line: it is none
+MARKUP_BEFORE, MARKUP_BEHIND = " \t\r\n\f\v*_`$#", " \t\r\n\f\v*_`$.,;:!"
+SOMETHING = re.compile(r"\S")
 
 TAG = re.compile(r"<answer>((?:(?!<answer>).)*?)(?:</answer>|$)", re.DOTALL | re.IGNORECASE)
 HASHES = re.compile(r"#{4,}([^\n#]*)")
@@ -45,7 +50,6 @@ WORDED = re.compile(
 )
 LIST_ITEM = re.compile(r"[.)]\s+\S")
 CHOICE = re.compile(r"[\s*_]*(\(?[A-E]\)?)(?![\w'])")
-SPELLING = re.compile(r",|\.0+$")  # in which equal values may differ
 BOX_OR_BRACE = re.compile(r"\\boxed\s*\{|\\.|[{}]", re.DOTALL)
 
 
@@ -58,8 +62,8 @@ def locate_answer(text: str, pattern: str | None = None) -> AnswerMatch | None:
     if not explicit:
         return max(_worded(text), key=_place, default=None)
     last = explicit[0]
-    same = list(takewhile(lambda match: last.end <= match.end or _value(text, match) == _value(text, last), explicit))
-    first = next(match for match in reversed(same) if _value(text, match) == _value(text, last))
+    same = list(takewhile(lambda match: last.end <= match.end or _equal(text, match, last), explicit))
+    first = next(match for match in reversed(same) if _equal(text, match, last))
     return AnswerMatch(min(match.reasoning_end for match in same), first.start, first.end)
 
 
@@ -67,8 +71,18 @@ def _place(match: AnswerMatch) -> tuple[int, int]:
     return match.start, match.reasoning_end
 
 
-def _value(text: str, match: AnswerMatch) -> str:
-    return SPELLING.sub("", text[match.start : match.end])
+def _equal(text: str, one: AnswerMatch, other: AnswerMatch) -> bool:
+    """Whether two values are the same but for separators and `.00`. Nothing is read behind their first difference."""
+    return all(a == b for a, b in zip_longest(_digits(text, one), _digits(text, other)))
+
+
+def _digits(text: str, match: AnswerMatch) -> Iterator[str]:
+    point = match.end
+    while point > match.start and text[point - 1] == "0":
+        point -= 1
+    fraction = point < match.end and point > match.start and text[point - 1] == "."
+    end = point - 1 if fraction else match.end
+    return (text[i] for i in range(match.start, end) if text[i] != ",")
 
 
 def _by_pattern(text: str, pattern: str) -> AnswerMatch | None:
@@ -127,13 +141,15 @@ def _worded(text: str) -> list[AnswerMatch]:
 def _delimited(text: str, marker: int, start: int, end: int) -> AnswerMatch | None:
     """The number between two delimiters if nothing but currency and unit surrounds it, else all that stands there."""
     value = LEADING_VALUE.match(text, start, end)
-    if value and UNIT.fullmatch(text, value.end(), end):
+    if value and UNIT.fullmatch(text, value.end(), end) and not COMMAND.match(text, value.end(), end):
         return AnswerMatch(marker, *value.span(1))
     return _stripped(text, marker, start, end)
 
 
 def _stripped(text: str, marker: int, start: int, end: int) -> AnswerMatch | None:
-    inside = text[start:end]
-    start += len(inside) - len(inside.lstrip(" \t\r\n\f\v*_`$#"))
-    end -= len(inside) - len(inside.rstrip(" \t\r\n\f\v*_`$.,;:!"))
-    return AnswerMatch(marker, start, end) if text[start:end].strip() else None
+    """Nothing between the ends is looked at, since boxes may stand in boxes."""
+    while start < end and text[start] in MARKUP_BEFORE:
+        start += 1
+    while start < end and text[end - 1] in MARKUP_BEHIND:
+        end -= 1
+    return AnswerMatch(marker, start, end) if SOMETHING.search(text, start, end) else None

@@ -12,7 +12,7 @@ from typing import Any
 from trl import GRPOTrainer
 from trl.data_utils import is_conversational
 
-from spancredit.models import seeded
+from spancredit.randomness import seeded
 from spancredit.training.rewards import check_finite
 from spancredit.training.sampling import DynamicSamplingTrainer
 from spancredit.training.steps import Steps

@@ -32,12 +32,13 @@ UNREWARDED = "frac_reward_none"  # named as TRL's frac_reward_zero_std is
 @dataclass(frozen=True)
 class Drawn:
     """A rollout, the dataset's row that it answers, its entries in TRL's log of completions, and its reward: the
-    weighted sum, NaN if none applied."""
+    weighted sum, and that of the first function; NaN if none applied."""
 
     row: Row
     asked: dict[str, Any]
     log: dict[tuple[str, str], Any]
     reward: float
+    first_reward: float
 
 
 Group = list[Drawn]
@@ -102,6 +103,7 @@ class DynamicSamplingTrainer(GRPOTrainer):
         self._batch = (-1, 0)  # optimizer step, and which of its generation batches
         self.batch_inputs: list[dict[str, Any]] = []  # of the last batch, this rank: the dataset's row of each rollout
         self.batch_rewards: list[float] = []  # of the last batch, all ranks, weighted sums; NaN where none applied
+        self.batch_first_rewards: list[float] = []  # the same of the first reward function alone, without its weight
         if not self.args.dynamic_sampling_rounds:
             return
         if isinstance(self.train_dataset, IterableDataset):
@@ -126,6 +128,7 @@ class DynamicSamplingTrainer(GRPOTrainer):
         self._metrics["train" if self.model.training else "eval"][UNREWARDED].append(unrewarded_B.float().mean().item())
         totals_B = (rewards_BF * self.reward_weights.to(rewards_BF.device)).nansum(1)
         self.batch_rewards = totals_B.masked_fill(unrewarded_B, math.nan).tolist()
+        self.batch_first_rewards = rewards_BF[:, 0].tolist()
         return rewards_BF
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -166,8 +169,10 @@ class DynamicSamplingTrainer(GRPOTrainer):
         columns = {key: list(values)[-len(rows) :] for key, values in self._columns().items()}
         logs = {key: [None] * (len(rows) - len(values)) + values for key, values in columns.items()}
         rollouts = [
-            Drawn(row, own, {key: values[i] for key, values in logs.items()}, reward)
-            for i, (row, own, reward) in enumerate(zip(rows, asked, self.batch_rewards, strict=True))
+            Drawn(row, own, {key: values[i] for key, values in logs.items()}, *rewards)
+            for i, (row, own, *rewards) in enumerate(
+                zip(rows, asked, self.batch_rewards, self.batch_first_rewards, strict=True)
+            )
         ]
         size = self.num_generations
         return [rollouts[i : i + size] for i in range(0, len(rollouts), size)]
@@ -214,6 +219,7 @@ class DynamicSamplingTrainer(GRPOTrainer):
             values.clear()
             values.extend(rollout.log.get(key) for rollout in rollouts)
         self.batch_rewards = [rollout.reward for rollout in rollouts]
+        self.batch_first_rewards = [rollout.first_reward for rollout in rollouts]
         self.batch_inputs = [rollout.asked for rollout in self._own(rollouts)]
         rows = [rollout.row for rollout in self._own(rollouts)]
         device = self.accelerator.device

@@ -33,12 +33,18 @@ __all__ = ["CreditBatch", "CreditGRPOConfig", "CreditGRPOTrainer"]
 
 @dataclass(frozen=True)
 class CreditBatch:
-    """One generation batch, all ranks together, as an `on_credit` observer sees it (on the main process)."""
+    """One generation batch, all ranks together, as an `on_credit` observer sees it (on the main process).
+
+    Args:
+        rewards: Weighted sums over the reward functions; NaN where none applied.
+        first_rewards: Of the first reward function alone.
+    """
 
     step: int
     rollouts: list[Rollout]
     rewards: list[float]
     credits: list[Credit]
+    first_rewards: list[float]
 
 
 class CreditGRPOTrainer(ResamplingTrainer):
@@ -199,4 +205,5 @@ class CreditGRPOTrainer(ResamplingTrainer):
         everything = on_main(list(zip(rollouts, credits, strict=True)), self._group)
         if self._on_credit is not None and self.accelerator.is_main_process:
             rollouts, credits = [r for r, _ in everything], [c for _, c in everything]
-            self._on_credit(CreditBatch(self.state.global_step, rollouts, self.batch_rewards, credits))
+            step, rewards = self.state.global_step, self.batch_rewards
+            self._on_credit(CreditBatch(step, rollouts, rewards, credits, self.batch_first_rewards))

@@ -88,7 +88,7 @@ def noise_floor(setup: Setup, completions: Sequence[Completion]) -> Finding | No
 
 def flat(setup: Setup, completions: Sequence[Completion]) -> Finding | None:
     """Weights that are all the same although drops differ: the settings leave no room between them."""
-    scored = [one for one in completions if one.drops and one.alone is None]
+    scored = [one for one in completions if len(set(one.drops)) > 1 and one.alone is None]
     level = [one for one in scored if one.weights[1] - one.weights[0] < 1e-6]
     if not level:
         return None
@@ -98,7 +98,7 @@ def flat(setup: Setup, completions: Sequence[Completion]) -> Finding | None:
         "flat",
         share,
         f"{percent(share)} of the scored rollouts ({len(level)} of {len(scored)}) have one weight for all of their "
-        f"tokens: boost {own.boost:g}, min_weight {own.min_weight:g}, answer_weight {own.answer_weight:g}.",
+        f"spans, whose drops differ: boost {own.boost:g}, min_weight {own.min_weight:g}.",
         "Let --credit_boost be larger than --credit_min_weight.",
         tail(level[0].text),
     )

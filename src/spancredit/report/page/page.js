@@ -26,7 +26,8 @@ function element(name, className, text) {
 function describe(span) {
   const measured = span.drop === null ? "" : `, ${span.measure} ${span.drop >= 0 ? "+" : ""}${span.drop.toFixed(3)}`;
   const importance = span.importance === null ? "" : `, importance ${span.importance.toFixed(2)}`;
-  return `${span.kind}${measured}${importance}, weight ${span.weight.toFixed(2)}`;
+  const weight = span.weight === null ? "" : `, weight ${span.weight.toFixed(2)}`;
+  return `${span.kind}${measured}${importance}${weight}`;
 }
 
 function completion(rollout) {
