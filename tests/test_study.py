@@ -17,7 +17,7 @@ from input_for_tests import full_disk
 from rich.console import Console
 
 import spancredit as sc
-from spancredit.commands.study import show, study
+from spancredit.commands.study import _Display, show, study
 from spancredit.errors import ConfigError, RunFolderError
 from spancredit.study.figures import importance, phases
 from spancredit.study.folder import StudyFolder
@@ -484,6 +484,24 @@ def test_what_runs_are_compared_by_may_change_afterwards(tmp_path):
     assert comparison.verdicts == {"uniform": "above"}
     with pytest.raises(RunFolderError, match="another plan"):
         created(made.path, read_plan(plan_file(tmp_path, seeds=[0, 1], settings=both)))
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_the_last_words_of_a_run_are_text_whatever_stands_in_them(tmp_path, terminal):
+    made = created(tmp_path / "study", read_plan(plan_file(tmp_path, arms={"uniform": None, "a[0.5]": {}}, seeds=[0])))
+    runs = [Run(arm, 5e-5, 0) for arm in made.plan.arms]
+    failed = dict(zip(runs, ("KeyError: '[/INST]'", "[enforce fail at x.cc:672] \x1b[2J gone"), strict=True))
+    console = Console(file=io.StringIO(), width=200, force_terminal=terminal, color_system=None)
+    with _Display(made, console) as display:
+        display.observe(runs, {}, failed)
+    show(made, failed, console)
+    text = console.file.getvalue()
+    for words in ("uniform-5e-05-seed0: KeyError: '[/INST]'", "a[0.5]-5e-05-seed0: [enforce fail at x.cc:672] "):
+        assert words in text
+        assert words.replace(":", " failed,", 1) in text
+    assert "\\x1b[2J gone" in text
+    assert "\x1b[2J" not in text
+    assert any(line.startswith("a[0.5] ") for line in text.splitlines()), "in the table, too"
 
 
 def test_a_study_that_goes_on_tells_what_was_done_before(tmp_path):

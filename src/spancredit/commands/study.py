@@ -17,6 +17,7 @@ from spancredit.commands.prepare import parse_checked
 from spancredit.commands.quiet import quiet
 from spancredit.errors import ConfigError, SpanCreditError
 from spancredit.report.records import write
+from spancredit.report.visible import visible
 from spancredit.study.folder import StudyFolder
 from spancredit.study.plan import Plan, Run, read_plan
 from spancredit.study.results import compare
@@ -54,7 +55,7 @@ def show(folder: StudyFolder, failed: dict[Run, str], console: Console) -> None:
     if not comparisons:
         console.print("Learning rates are not chosen yet: tuning runs are missing, so the headline has not begun.")
     for run, words in failed.items():
-        console.print(Text(f"{run.name} failed, {words}", style="bold red"), soft_wrap=True)
+        console.print(Text(visible(f"{run.name} failed, {words}"), style="bold red"), soft_wrap=True)
 
 
 def plain(folder: StudyFolder, failed: dict[Run, str]) -> dict[str, Any]:
@@ -101,7 +102,7 @@ class _Display:
 
     def observe(self, runs: Sequence[Run], working: Any, failed: dict[Run, str]) -> None:
         if self.live:
-            words = [Text(f"{run.name}: {why}", style="red") for run, why in failed.items()]
+            words = [Text(visible(f"{run.name}: {why}"), style="red") for run, why in failed.items()]
             self.live.update(Group(progress(self.folder, runs, working, failed), *words))
             return
         if runs is not self.runs:
@@ -114,6 +115,5 @@ class _Display:
                 self.said.add(run)
                 accuracy = self.folder.accuracy(run)
                 result = failed.get(run) if accuracy is None else f"held-out accuracy {accuracy:.1%}"
-                self.console.print(
-                    f"{len(self.said & set(runs)):>4} of {len(runs)}  {run.name}: {result}", highlight=False
-                )
+                words = f"{len(self.said & set(runs)):>4} of {len(runs)}  {run.name}: {result}"
+                self.console.print(Text(visible(words)), soft_wrap=True)

@@ -24,7 +24,7 @@ def progress(study: StudyFolder, runs: Sequence[Run], working: Mapping[Run, Any]
         table.add_column(f"seed {seed}", justify="right")
     for arm, rate in dict.fromkeys((run.arm, run.rate) for run in runs):
         cells = [_cell(study, Run(arm, rate, seed), runs, working, failed) for seed in seeds]
-        table.add_row(arm, f"{rate:g}", *cells)
+        table.add_row(Text(arm), f"{rate:g}", *cells)
     return table
 
 
@@ -63,7 +63,8 @@ def headline(comparison: Comparison) -> Group:
     for column in COLUMNS:
         table.add_column(column, justify="left" if column == "arm" else "right", no_wrap=True)
     for arm in comparison.arms:
-        table.add_row(*_row(arm, comparison.differences.get(arm.arm)))
+        name, *values = _row(arm, comparison.differences.get(arm.arm))
+        table.add_row(Text(name), *values)
     words = [Text(f"{arm.arm}: {verdict(comparison, arm)}") for arm in comparison.arms]
     other = OTHER[comparison.measure]
     words += [Text(f"{arm.arm}, {other}: {by_other(comparison, arm)}") for arm in comparison.arms if arm.others]
