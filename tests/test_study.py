@@ -335,6 +335,16 @@ def test_a_seed_that_is_missing_is_said_and_leaves_its_pair_out(tmp_path):
     assert plain["differences"]["random"]["least_p"] == 0.125
 
 
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [([0.5, 0.51], "as many show 24.5 points"), ([0.5, 0.6], "as many show no difference that two accuracies can have")],
+)
+def test_what_two_pairs_of_seeds_could_show_is_said_plainly(tmp_path, values, said):
+    arms = {"uniform": [0.5, 0.5], "counterfactual": values, "random": [0.4, 0.5], "inverted": [0.5, 0.4]}
+    (comparison,) = compare(finished(tmp_path, arms))
+    assert f"; {said} with power 0.8; " in verdict(comparison, comparison.arms[1])
+
+
 def test_before_rates_are_chosen_there_are_no_results(tmp_path):
     made = created(tmp_path / "study", read_plan(plan_file(tmp_path, rates=[1e-5, 1e-4], tuning_seeds=[7])))
     assert compare(made) == []
@@ -389,9 +399,11 @@ def test_the_permutation_test_counts_every_flip_of_signs(values):
     assert low - 1e-9 <= difference.mean <= high + 1e-9
 
 
-@pytest.mark.parametrize(("arms", "critical"), [(1, 2.365), (3, 3.128)])
-def test_power_of_the_smallest_visible_difference_holds_in_simulation(arms, critical):
-    draw, deviation, seeds = np.random.default_rng(0), 0.02, 8
+@pytest.mark.parametrize(
+    ("arms", "seeds", "critical"), [(1, 8, 2.365), (3, 8, 3.128), (1, 2, 12.706), (3, 2, 38.188), (11, 2, 140.05)]
+)
+def test_power_of_the_smallest_visible_difference_holds_in_simulation(arms, seeds, critical):
+    draw, deviation = np.random.default_rng(0), 0.02
     sample = draw.normal(0, deviation, seeds)
     visible = smallest_visible((sample / sample.std(ddof=1) * deviation).tolist(), seeds, arms)
     runs = draw.normal(visible, deviation, (4000, seeds))

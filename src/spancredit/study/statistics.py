@@ -1,4 +1,4 @@
-"""What paired runs say: differences with intervals, an exact permutation test, and steps to reach an accuracy."""
+"""What paired runs say: differences with intervals, a permutation test, and steps to reach an accuracy."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 from scipy import stats
+from scipy.optimize import brentq
 
 FEWEST = 5  # seeds below which no conclusion is drawn
 RESAMPLES = 9999
 FLIPS = 2**16  # the test is exact up to 16 seeds
 LEVEL = 0.05
+POWER = 0.8
 SAME = 1e-9  # differences that rounding alone tells apart
 
 
@@ -88,8 +90,8 @@ def spread(values: Sequence[float]) -> tuple[float, float]:
     return mean(values), stdev(values) if len(values) > 1 else 0.0
 
 
-def smallest_visible(values: Sequence[float], count: int, arms: int = 1, power: float = 0.8) -> float | None:
-    """The true mean difference that a t-test on `count` seeds sees with this power, given how these differ.
+def smallest_visible(values: Sequence[float], count: int, arms: int = 1) -> float | None:
+    """The true mean difference that a t-test on `count` seeds sees with power 0.8, given how these differ.
 
     None where they do not differ. The test is at 5 % over the arms that are compared: what Holm asks of the first.
     """
@@ -98,9 +100,14 @@ def smallest_visible(values: Sequence[float], count: int, arms: int = 1, power: 
         return None
     freedom = count - 1
     critical = stats.t.ppf(1 - LEVEL / arms / 2, freedom)
-    grid = np.linspace(0, 20, 4001)
-    seen = stats.nct.sf(critical, freedom, grid)
-    return float(grid[np.argmax(seen >= power)] * deviation / count**0.5)
+
+    def beyond(shift: float) -> float:
+        return float(stats.nct.sf(critical, freedom, shift)) - POWER
+
+    most = 1.0
+    while beyond(most) < 0:
+        most *= 2
+    return float(brentq(beyond, 0.0, most) * deviation / count**0.5)
 
 
 def median_steps(steps: Sequence[float | None]) -> float | None:

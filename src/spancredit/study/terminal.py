@@ -10,7 +10,7 @@ from rich.text import Text
 from spancredit.study.folder import StudyFolder
 from spancredit.study.plan import OTHER, Run
 from spancredit.study.results import ArmResult, Comparison
-from spancredit.study.statistics import FEWEST, Difference, median_steps, spread
+from spancredit.study.statistics import FEWEST, POWER, Difference, median_steps, spread
 
 
 def progress(study: StudyFolder, runs: Sequence[Run], working: Mapping[Run, Any], failed: Mapping[Run, str]) -> Table:
@@ -116,6 +116,10 @@ def verdict(comparison: Comparison, arm: ArmResult) -> str:
     if difference is None:
         return f"{comparison.verdicts[arm.arm]}: two pairs of seeds are needed{left}"
     few = f", fewer than {FEWEST}" if len(difference.values) < FEWEST else ""
-    power = "" if visible is None else f"; as many show {100 * visible:.1f} points with power 0.8"
+    power = "" if visible is None else f"; as many show {_points_seen(visible)} with power {POWER}"
     least = f"; as many cannot show p below {difference.least_p:.3f}"
     return f"{comparison.verdicts[arm.arm]}, {len(difference.values)} pairs of seeds{few}{left}{power}{least}"
+
+
+def _points_seen(visible: float) -> str:
+    return f"{100 * visible:.1f} points" if visible <= 1 else "no difference that two accuracies can have"
