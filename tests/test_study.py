@@ -411,6 +411,18 @@ def test_power_of_the_smallest_visible_difference_holds_in_simulation(arms, seed
     assert (t > critical).mean() == pytest.approx(0.8, abs=0.03)
 
 
+@pytest.mark.parametrize(("seeds", "sampled"), [(16, False), (17, True), (40, True)])
+def test_the_least_p_is_what_a_difference_on_every_seed_gets(tmp_path, seeds, sampled):
+    """Of so many seeds that the flips of signs are not all tried, no p can be told from that of the sample."""
+    arms = {"uniform": [0.5] * seeds, "counterfactual": [0.6 + 0.001 * i for i in range(seeds)]}
+    (comparison,) = compare(finished(tmp_path, arms))
+    found = comparison.differences["counterfactual"]
+    assert found.sampled == sampled
+    assert found.p == pytest.approx(found.least_p, rel=1e-9)
+    assert ("sampled flips" in verdict(comparison, comparison.arms[1])) == sampled
+    assert "cannot show p below 3.1e-05" in verdict(comparison, comparison.arms[1])
+
+
 @pytest.mark.parametrize(("reference", "other"), [([0.1], [0.2]), ([0.1, 0.2], [0.1])])
 def test_runs_that_are_no_pairs_are_refused(reference, other):
     with pytest.raises(ValueError, match="cannot be paired"):

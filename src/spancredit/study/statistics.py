@@ -11,7 +11,7 @@ from scipy.optimize import brentq
 
 FEWEST = 5  # seeds below which no conclusion is drawn
 RESAMPLES = 9999
-FLIPS = 2**16  # the test is exact up to 16 seeds
+FLIPS = 2**16  # of signs, at most: all there are up to 16 seeds
 LEVEL = 0.05
 POWER = 0.8
 SAME = 1e-9  # differences that rounding alone tells apart
@@ -26,7 +26,7 @@ class Difference:
         bootstrap: 95 % percentile interval of the mean over resampled seeds; too narrow for few seeds.
         student: 95 % interval by Student's t.
         student_p: Of the two-sided t-test.
-        p: Of the exact two-sided sign-flip permutation test; its least value is 2 / 2**n.
+        p: Of the two-sided sign-flip permutation test: exact, or over a sample of the flips if there are too many.
     """
 
     values: tuple[float, ...]
@@ -40,8 +40,14 @@ class Difference:
         return mean(self.values)
 
     @property
+    def sampled(self) -> bool:
+        """Whether `p` is of a sample of the flips."""
+        return 2 ** len(self.values) > FLIPS
+
+    @property
     def least_p(self) -> float:
-        return float(2.0 ** (1 - len(self.values)))
+        """The least that `p` can be on as many seeds."""
+        return max(2.0 ** (1 - len(self.values)), 2 / (FLIPS + 1))
 
 
 def paired(reference: Sequence[float], other: Sequence[float]) -> Difference:

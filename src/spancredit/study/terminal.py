@@ -10,7 +10,7 @@ from rich.text import Text
 from spancredit.study.folder import StudyFolder
 from spancredit.study.plan import OTHER, Run
 from spancredit.study.results import ArmResult, Comparison
-from spancredit.study.statistics import FEWEST, POWER, Difference, median_steps, spread
+from spancredit.study.statistics import FEWEST, FLIPS, POWER, Difference, median_steps, spread
 
 
 def progress(study: StudyFolder, runs: Sequence[Run], working: Mapping[Run, Any], failed: Mapping[Run, str]) -> Table:
@@ -117,7 +117,8 @@ def verdict(comparison: Comparison, arm: ArmResult) -> str:
         return f"{comparison.verdicts[arm.arm]}: two pairs of seeds are needed{left}"
     few = f", fewer than {FEWEST}" if len(difference.values) < FEWEST else ""
     power = "" if visible is None else f"; as many show {_points_seen(visible)} with power {POWER}"
-    least = f"; as many cannot show p below {difference.least_p:.3f}"
+    flips = f", of {FLIPS} sampled flips" if difference.sampled else ""
+    least = f"; as many cannot show p below {difference.least_p:.2g}{flips}"
     return f"{comparison.verdicts[arm.arm]}, {len(difference.values)} pairs of seeds{few}{left}{power}{least}"
 
 
