@@ -115,5 +115,5 @@ class _Display:
                 self.said.add(run)
                 accuracy = self.folder.accuracy(run)
                 result = failed.get(run) if accuracy is None else f"held-out accuracy {accuracy:.1%}"
-                words = f"{len(self.said & set(runs)):>4} of {len(runs)}  {run.name}: {result}"
-                self.console.print(Text(visible(words)), soft_wrap=True)
+                line = f"{len(self.said & set(runs)):>4} of {len(runs)}  {run.name}: {result}"
+                self.console.print(Text(visible(line)), soft_wrap=True)

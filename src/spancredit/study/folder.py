@@ -61,8 +61,12 @@ class StudyFolder:
             raise RunFolderError(f"{path} holds no study; expected a folder with a study.yaml.")
         return cls(path.resolve(), read_plan(path / "study.yaml"))
 
+    @property
+    def runs(self) -> Path:
+        return self.path / "runs"
+
     def of(self, run: Run) -> RunFolder:
-        return RunFolder(self.path / "runs" / run.name)
+        return RunFolder(self.runs / run.name)
 
     def prepare(self, run: Run) -> RunFolder:
         """The run's folder, with its settings."""

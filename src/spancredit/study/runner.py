@@ -12,12 +12,14 @@ from typing import IO
 
 import psutil
 
+from spancredit.errors import RunFolderError
 from spancredit.study.folder import StudyFolder
 from spancredit.study.plan import Rates, Run
 
 POLL = 0.5  # seconds
 LOG = "train.log"
-TRAIN = ["-m", "spancredit", "train"]
+TRAIN, INTO = ["-m", "spancredit", "train"], "--output_dir"  # how the command of a run begins, and what ends it
+PATIENCE = 30.0  # seconds in which a process that was killed has to end
 LINES = 4096  # bytes of a log in which its last words are looked for
 
 
@@ -69,7 +71,11 @@ def run_study(folder: StudyFolder, slots: Sequence[Slot], observe: Observer) -> 
     Args:
         slots: One for each run that may be at work at a time.
         observe: Called now and then with the runs of the phase, those that are at work, and those that failed.
+
+    Raises:
+        RunFolderError: if what a killed study left at work cannot be ended.
     """
+    end_orphans(folder.runs)
     failed = run_all(folder, folder.plan.tuning, slots, observe)
     if failed:
         return Outcome(None, failed)
@@ -87,7 +93,6 @@ def run_all(folder: StudyFolder, runs: Sequence[Run], slots: Sequence[Slot], obs
         while waiting or working:
             while waiting and free:
                 run = waiting.pop(0)
-                end_orphans(folder.of(run).path)
                 working[run] = _start(folder, run, free.pop(0))
             observe(runs, working, failed)
             time.sleep(POLL)
@@ -115,24 +120,48 @@ def _start(folder: StudyFolder, run: Run, slot: Slot) -> Working:
     """A run from its beginning, or from its last checkpoint."""
     place = folder.prepare(run).path
     flags = ["--resume"] if (place / "run.json").exists() else ["--config", str(place / "settings.yaml")]
-    command = [sys.executable, *TRAIN, *flags, *_into(place)]
+    command = [sys.executable, *TRAIN, *flags, INTO, str(place)]
     log = (place / LOG).open("ab")
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **slot})
     return Working(process, log, time.monotonic(), slot)
 
 
-def _into(place: Path) -> list[str]:
-    return ["--output_dir", str(place)]
+def end_orphans(runs: Path) -> None:
+    """End what still works below a folder because the study that started it was killed: its trainings, nothing else.
 
-
-def end_orphans(place: Path) -> None:
-    """End what still works on a run because the study that started it was killed: its trainings, and nothing else."""
+    Raises:
+        RunFolderError: if one of them may not be ended, or does not end.
+    """
+    killed = {}
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []
-        if words[1 : 1 + len(TRAIN)] == TRAIN and words[-2:] == _into(place):
+        if words[1 : 1 + len(TRAIN)] == TRAIN and words[-2] == INTO and Path(words[-1]).parent == runs:
             with suppress(psutil.NoSuchProcess):
-                process.kill()
-                process.wait()
+                _kill(process, words[-1])
+                killed[process] = words[-1]
+    deadline = time.monotonic() + PATIENCE
+    for process, place in killed.items():
+        while not _ended(process):
+            if time.monotonic() > deadline:
+                raise RunFolderError(f"process {process.pid}, which works on {place}, was killed and does not end.")
+            time.sleep(POLL / 10)
+
+
+def _kill(process: psutil.Process, place: str) -> None:
+    try:
+        process.kill()
+    except psutil.AccessDenied as error:
+        raise RunFolderError(
+            f"process {process.pid} works on {place}, and this user may not end it; expected no other training there."
+        ) from error
+
+
+def _ended(process: psutil.Process) -> bool:
+    """Whether it is gone, or would be if its parent looked."""
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _last_words(log: Path, status: int) -> str:
