@@ -273,6 +273,8 @@ def test_a_wrong_yaml_is_named(tmp_path, yaml, said):
     ("flags", "said"),
     [
         (["--no_such_flag", "1"], "unknown flag '--no_such_flag'"),
+        (["--no-such-flag=1"], "unknown flag '--no-such-flag'"),
+        (["--model_name", "./mine"], "unknown flag '--model_name'.* Did you mean '--model_name_or_path'"),
         (["--max_steps", "abc"], "invalid int value: 'abc'"),
         (["--difficulty", "eazy"], "unknown difficulty 'eazy'; expected one of .*Did you mean 'easy'"),
         (["--held_out_problems", "0"], "held_out_problems is 0; expected at least 1"),
