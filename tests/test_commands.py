@@ -311,6 +311,12 @@ def test_saving_between_two_uses_of_a_batch_is_refused(tmp_path, flags):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_checkpoint_to_resume_from_is_refused_since_nobody_would_read_it(tmp_path):
+    with pytest.raises(sc.ConfigError, match="resume_from_checkpoint is 'last'; expected --resume"):
+        train(["--resume_from_checkpoint", "last", "--output_dir", str(tmp_path / "run")])
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.slow
 def test_dapo_whole_from_the_command_line(tmp_path):
     """Fresh prompts for groups without a signal, and shorter completions preferred."""

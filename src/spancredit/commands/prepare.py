@@ -85,6 +85,11 @@ def parse_checked(config: Path | None, flags: list[str]) -> tuple[TaskArguments,
             "chat_template_kwargs would change what training asks and not what held-out accuracy does; expected a chat "
             "template that is as it should be."
         )
+    if arguments.resume_from_checkpoint is not None:
+        raise ConfigError(
+            f"resume_from_checkpoint is {arguments.resume_from_checkpoint!r}; expected --resume, which continues a run "
+            "from its last checkpoint with its own settings."
+        )
     _peft_config(model)
     return task, arguments, model
 
