@@ -1,6 +1,5 @@
 """Writes what the trainer says into the run folder and onto the screen."""
 
-import math
 from typing import Any
 
 import torch.distributed as dist
@@ -13,6 +12,7 @@ from spancredit.report.figures import learning_curve, save
 from spancredit.report.progress import RunProgress
 from spancredit.report.records import append_lines, make_record
 from spancredit.report.runfolder import RunFolder
+from spancredit.report.spaced import spaced
 from spancredit.training.trl import CreditBatch
 
 
@@ -24,7 +24,7 @@ class Recorder(TrainerCallback):
     Args:
         exam: What accuracy is measured on before, after, and every `held_out_steps` optimizer steps.
         sampling: How its questions are sampled as well, as arguments of `generate`; None: they are not.
-        records_per_step: Rollouts of each generation batch that become records, evenly spaced over it.
+        records_per_step: Rollouts of each generation batch that become records, at most, evenly spaced over it.
         group: The processes, if there are several, talking on the CPU.
     """
 
@@ -60,11 +60,9 @@ class Recorder(TrainerCallback):
 
     def record(self, batch: CreditBatch) -> None:
         """Observer of `CreditGRPOTrainer`."""
-        size = len(batch.rollouts)
-        every = math.ceil(size / self.records_per_step) if self.records_per_step else size + 1
         rows = [
             make_record(batch.rollouts[i], batch.credits[i], self.tokenizer, batch.step + 1, batch.rewards[i])
-            for i in range(every // 2, size, every)
+            for i in spaced(range(len(batch.rollouts)), self.records_per_step)
         ]
         append_lines(self.folder.records, rows)
 
