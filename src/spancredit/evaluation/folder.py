@@ -9,7 +9,6 @@ import platform
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from spancredit.errors import RunFolderError
 from spancredit.report.records import append_lines, is_json, keep_until, read_lines, write
-from spancredit.report.runfolder import PACKAGES
+from spancredit.report.versions import versions
 from spancredit.tasks.chat import render
 from spancredit.tasks.task import Problem, Question
 
@@ -51,8 +50,7 @@ class EvalFolder:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise RunFolderError(f"{path} exists and holds no evaluation; expected a free name or an empty folder.")
         path.mkdir(parents=True, exist_ok=True)
-        versions = {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
-        facts = {"settings": asked, "versions": versions, "machine": platform.platform()}
+        facts = {"settings": asked, "versions": versions(), "machine": platform.platform()}
         write(path / FACTS, json.dumps(facts, indent=2) + "\n")
         return folder
 

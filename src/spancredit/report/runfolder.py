@@ -10,14 +10,12 @@ model/          the trained policy
 import json
 import platform
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from spancredit.errors import RunFolderError
 from spancredit.report.records import is_json, keep_until, read_lines, write
-
-PACKAGES = ("spancredit", "torch", "transformers", "trl", "accelerate", "datasets")
+from spancredit.report.versions import versions
 
 
 @dataclass(frozen=True)
@@ -63,8 +61,7 @@ class RunFolder:
         path.mkdir(parents=True, exist_ok=True)
         if settings is not None:
             write(path / "settings.yaml", settings.read_text(encoding="utf-8"))
-        versions = {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
-        facts = {"flags": flags, "seed": seed, "processes": processes, "weights": weights, "versions": versions}
+        facts = {"flags": flags, "seed": seed, "processes": processes, "weights": weights, "versions": versions()}
         facts["machine"] = platform.platform()
         write(path / "run.json", json.dumps(facts, indent=2) + "\n")
         return cls(path)

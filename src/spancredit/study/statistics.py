@@ -91,7 +91,7 @@ def _permutation(values: np.ndarray) -> float:
     return float(test.pvalue)
 
 
-def spread(values: Sequence[float]) -> tuple[float, float]:
+def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
     """Mean and standard deviation (0 for a single value)."""
     return mean(values), stdev(values) if len(values) > 1 else 0.0
 

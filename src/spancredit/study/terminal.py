@@ -10,7 +10,7 @@ from rich.text import Text
 from spancredit.study.folder import StudyFolder
 from spancredit.study.plan import OTHER, Run
 from spancredit.study.results import ArmResult, Comparison
-from spancredit.study.statistics import FEWEST, FLIPS, POWER, Difference, median_steps, spread
+from spancredit.study.statistics import FEWEST, FLIPS, POWER, Difference, mean_and_deviation, median_steps
 
 
 def progress(study: StudyFolder, runs: Sequence[Run], working: Mapping[Run, Any], failed: Mapping[Run, str]) -> Table:
@@ -82,7 +82,7 @@ def _row(arm: ArmResult, difference: Difference | None) -> list[str]:
 
 def accuracy(values: Sequence[float]) -> str:
     """Mean over the seeds, and the standard deviation in points."""
-    middle, deviation = spread(values)
+    middle, deviation = mean_and_deviation(values)
     return f"{middle:.1%} ({100 * deviation:.1f})"
 
 
