@@ -12,7 +12,7 @@ from spancredit.config import CreditConfig
 from spancredit.crediting import NEED_POLICY
 from spancredit.errors import SpanCreditError, TrainerError
 from spancredit.training.rewards import SHORT
-from spancredit.types import Credit, Probe, Rollout
+from spancredit.types import REASONS, Credit, Probe, Rollout
 
 Row = dict[str, Any]  # of the dataset
 ProbeFunc = Callable[[Sequence[Rollout], Sequence[Row]], Sequence[Probe | None]]
@@ -65,7 +65,7 @@ def credits_by(
     """What a `credit_func` returns.
 
     Raises:
-        TrainerError: if that is not one `Credit` a rollout, with one weight a token.
+        TrainerError: if that is not one `Credit` a rollout, with one weight a token and a known reason or none.
     """
     with _named("credit_func"):
         credits = list(func(rollouts, rows, config))
@@ -83,6 +83,11 @@ def credits_by(
         if not credit.token_weights.isfinite().all():
             raise TrainerError(
                 f"credit_func returned weights for rollout {i} that are no numbers; expected finite ones."
+            )
+        if credit.reason is not None and credit.reason not in REASONS:
+            raise TrainerError(
+                f"credit_func returned the reason {SHORT.repr(credit.reason)} for rollout {i}; expected None, or a key "
+                "of spancredit.REASONS, by which rollouts are counted."
             )
     return credits
 
