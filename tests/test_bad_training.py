@@ -109,6 +109,17 @@ def test_a_reward_that_cannot_be_meant_is_refused_with_its_function_and_its_plac
     assert same(trainer, policy)
 
 
+def test_an_error_of_ours_is_said_as_it_is(trainer_of):
+    sentence = "the sandbox cannot be had here: " + "a reason that is longer than a hundred and twenty characters, " * 3
+
+    def reward(completions, **_):
+        raise sc.SandboxError(sentence)
+
+    with pytest.raises(sc.SandboxError) as caught:
+        trainer_of(reward).train()
+    assert str(caught.value) == sentence
+
+
 def test_of_several_functions_the_one_that_fails_is_named(trainer_of):
     def sound(completions, **_):
         return ranks(completions)

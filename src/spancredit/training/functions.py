@@ -3,15 +3,14 @@
 A `probe_func` says what to ask after a completion; a `credit_func` measures the outcome itself.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
 from spancredit.config import CreditConfig
 from spancredit.crediting import NEED_POLICY
-from spancredit.errors import SpanCreditError, TrainerError
-from spancredit.training.rewards import SHORT
+from spancredit.errors import TrainerError
+from spancredit.training.failures import SHORT, named
 from spancredit.types import REASONS, Credit, Probe, Rollout
 
 Row = dict[str, Any]  # of the dataset
@@ -67,7 +66,7 @@ def credits_by(
     Raises:
         TrainerError: if that is not one `Credit` a rollout, with one weight a token and a known reason or none.
     """
-    with _named("credit_func"):
+    with named("credit_func raised {}; expected a result for each rollout.".format):
         credits = list(func(rollouts, rows, config))
     if len(credits) != len(rollouts):
         raise TrainerError(
@@ -92,24 +91,13 @@ def credits_by(
     return credits
 
 
-@contextmanager
-def _named(name: str) -> Iterator[None]:
-    """What fails inside fails by this name; what is an error of ours says enough."""
-    try:
-        yield
-    except SpanCreditError:
-        raise
-    except Exception as error:
-        raise TrainerError(f"{name} raised {SHORT.repr(error)}; expected a result for each rollout.") from error
-
-
 def probed_by(func: ProbeFunc, rollouts: Sequence[Rollout], rows: Sequence[Row]) -> list[Rollout]:
     """The rollouts, each with what a `probe_func` returns for it.
 
     Raises:
         TrainerError: if that is not one `Probe` or None a rollout.
     """
-    with _named("probe_func"):
+    with named("probe_func raised {}; expected a result for each rollout.".format):
         probes = list(func(rollouts, rows))
     if len(probes) != len(rollouts):
         raise TrainerError(f"probe_func returned {len(probes)} probes for {len(rollouts)} rollouts; expected one each.")
