@@ -113,9 +113,9 @@ def test_an_error_of_ours_is_said_as_it_is(trainer_of):
     sentence = "the sandbox cannot be had here: " + "a reason that is longer than a hundred and twenty characters, " * 3
 
     def reward(completions, **_):
-        raise sc.SandboxError(sentence)
+        raise SandboxError(sentence)
 
-    with pytest.raises(sc.SandboxError) as caught:
+    with pytest.raises(SandboxError) as caught:
         trainer_of(reward).train()
     assert str(caught.value) == sentence
 
