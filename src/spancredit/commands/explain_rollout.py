@@ -8,10 +8,9 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from spancredit.config import CreditConfig
-from spancredit.counterfactual.forward import eval_mode
 from spancredit.credit import assign_credit
 from spancredit.errors import ConfigError, RolloutError
-from spancredit.evaluation.generate import SAMPLING, first_of, nothing_preset
+from spancredit.evaluation.generate import SAMPLING, first_of, generated
 from spancredit.models import load_policy, ready, seeded
 from spancredit.report.explainprogress import ExplainProgress
 from spancredit.report.records import make_record
@@ -150,17 +149,12 @@ def _sample(
     model: Any, tokenizer: PreTrainedTokenizerBase, prompt: list[int], stops: tuple[str, ...], request: Request
 ) -> list[int]:
     """One completion, without the first stop text and what follows it."""
-    input_ids = torch.tensor([prompt], device=model.device)
-    with seeded(model.device, request.seed), eval_mode(model), nothing_preset(model):
-        output_BL = model.generate(
-            input_ids=input_ids,
-            attention_mask=torch.ones_like(input_ids),
-            max_new_tokens=request.max_new_tokens,
-            pad_token_id=tokenizer.pad_token_id,
-            **({"stop_strings": list(stops), "tokenizer": tokenizer} if stops else {}),
-            **{**SAMPLING, "temperature": request.config.temperature},
+    ids_BL = torch.tensor([prompt], device=model.device)
+    sampling = {**SAMPLING, "temperature": request.config.temperature}
+    with seeded(model.device, request.seed):
+        (completion,) = generated(
+            model, tokenizer, ids_BL, torch.ones_like(ids_BL), request.max_new_tokens, stops, **sampling
         )
-    completion = output_BL[0, len(prompt) :].tolist()
     aligned = align(tokenizer, completion)
     end = first_of(stops, aligned.text)
     return completion if end == len(aligned.text) else completion[: aligned.tokens_of(end, len(aligned.text))[0]]
