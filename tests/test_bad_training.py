@@ -12,6 +12,7 @@ from toy_models import TRAINER
 
 import spancredit as sc
 from spancredit.commands.train import train
+from spancredit.errors import SandboxError
 from spancredit.tasks.wordproblems import problems
 from spancredit.training.sampling import DynamicSamplingConfig, DynamicSamplingTrainer
 from spancredit.training.trl import CreditGRPOConfig, CreditGRPOTrainer

@@ -17,6 +17,8 @@ from typer.testing import CliRunner
 
 import spancredit as sc
 from spancredit.cli import app
+from spancredit.commands.prepare import parse_checked
+from spancredit.commands.train import _sampling
 from spancredit.evaluation.folder import EvalFolder, fingerprint
 from spancredit.evaluation.generate import GREEDY, complete
 from spancredit.evaluation.result import majority, paired, share, summarise
@@ -172,6 +174,19 @@ def test_rows_of_two_evaluations_in_one_folder_are_refused(tmp_path):
     folder.add([{"problem": 1}])
     with pytest.raises(sc.SpanCreditError, match="line 3 is of problem 1; expected 2"):
         folder.rows()
+
+
+def test_held_out_problems_are_sampled_with_what_training_hands_to_generate(policy):
+    model, tokenizer = policy
+    flags = ["--held_out_sampled", "true", "--generation_kwargs", '{"top_p": 0.5, "max_new_tokens": 3}']
+    asked, arguments, _ = parse_checked(None, flags)
+    sampling = _sampling(arguments)
+    assert (sampling["top_p"], sampling["temperature"]) == (0.5, 1.0)
+    (one,) = complete(model, tokenizer, ["Question: Ana has 2 eggs."], 40, do_sample=True, **sampling)
+    assert len(tokenizer(one.text, add_special_tokens=False)["input_ids"]) <= 3
+    assert asked.held_out_sampled
+    with pytest.raises(sc.ConfigError, match="generation_kwargs are vLLM's"):
+        parse_checked(None, [*flags, "--use_vllm", "true"])
 
 
 def test_a_fingerprint_knows_what_the_weights_are_and_where(policy):

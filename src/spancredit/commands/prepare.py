@@ -85,6 +85,11 @@ def parse_checked(config: Path | None, flags: list[str]) -> tuple[TaskArguments,
             "chat_template_kwargs would change what training asks and not what held-out accuracy does; expected a chat "
             "template that is as it should be."
         )
+    if task.held_out_sampled and arguments.use_vllm and arguments.generation_kwargs:
+        raise ConfigError(
+            "generation_kwargs are vLLM's, which samples in training, and held-out problems are sampled without it; "
+            "expected no held_out_sampled, or no generation_kwargs."
+        )
     if arguments.resume_from_checkpoint is not None:
         raise ConfigError(
             f"resume_from_checkpoint is {arguments.resume_from_checkpoint!r}; expected --resume, which continues a run "

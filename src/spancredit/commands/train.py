@@ -99,7 +99,7 @@ def _batch_in_words(arguments: CreditGRPOConfig) -> str:
 def _sampling(arguments: CreditGRPOConfig) -> dict[str, Any]:
     """How training samples, for `generate`."""
     names = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
-    return {name: getattr(arguments, name) for name in names}
+    return {name: getattr(arguments, name) for name in names} | (arguments.generation_kwargs or {})
 
 
 def _run(
