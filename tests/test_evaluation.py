@@ -176,6 +176,30 @@ def test_rows_of_two_evaluations_in_one_folder_are_refused(tmp_path):
         folder.rows()
 
 
+def test_the_default_folder_is_the_first_that_holds_nothing_or_this_evaluation(tmp_path):
+    asked = {"checksum": 1}
+    (tmp_path / "a").mkdir()
+    assert EvalFolder.free(tmp_path / "a", asked) == tmp_path / "a"
+    (tmp_path / "a" / "notes.txt").write_text("mine")
+    EvalFolder.create(tmp_path / "a-2", {"checksum": 2})
+    (tmp_path / "a-3").mkdir()
+    (tmp_path / "a-3" / "eval.json").write_text("{")
+    (tmp_path / "a-4").write_text("a file")
+    assert EvalFolder.free(tmp_path / "a", asked) == tmp_path / "a-5"
+    EvalFolder.create(tmp_path / "a-5", asked)
+    EvalFolder(tmp_path / "a-5").add([{"problem": 0}])
+    assert EvalFolder.free(tmp_path / "a", asked) == tmp_path / "a-5"
+
+
+def test_a_folder_that_is_named_is_the_only_one_looked_at(tmp_path, monkeypatch):
+    def free(*_):
+        raise AssertionError("looked for a default")
+
+    monkeypatch.setattr(EvalFolder, "free", free)
+    arguments = ["--difficulty", "easy", "--problems", "1", "--max_new_tokens", "4"]
+    assert command("eval", *arguments, "--output_dir", tmp_path / "one").exit_code == 0
+
+
 def test_held_out_problems_are_sampled_with_what_training_hands_to_generate(policy):
     model, tokenizer = policy
     flags = ["--held_out_sampled", "true", "--generation_kwargs", '{"top_p": 0.5, "max_new_tokens": 3}']
