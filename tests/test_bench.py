@@ -149,6 +149,26 @@ def test_the_published_cost_is_all_rows_of_a_rollout_whole():
     assert all("logits_to_keep" not in call for call in calls)
 
 
+@pytest.mark.parametrize(
+    ("scorers", "horizons", "reference"),
+    [
+        ("packed,sequential", "2", "sequential"),
+        ("batched,packed", "2", "batched"),
+        ("published", "2,4", "packed, horizon 2"),
+        ("published", "", None),
+    ],
+)
+def test_numbers_are_held_to_the_definition_wherever_it_stands_and_the_table_says_to_what(scorers, horizons, reference):
+    sizes = ["--completion", "12", "--spans", "3", "--prompt", "4", "--rollouts", "1", "--repeats", "1"]
+    report = json.loads(run("scorers", *SHAPE, *sizes, "--scorers", scorers, "--horizons", horizons, "--json"))
+    assert report["reference"] == reference
+    assert (f"each with {reference}." in markdown(report)) == (reference is not None)
+    for row in report["rows"]:
+        if reference and row["name"].startswith(f"{reference}, "):
+            assert row.get("difference", 0.0) == 0.0
+            assert row.get("spearman", 1.0) == 1.0
+
+
 def test_rounds_time_everyone_as_often_and_ratios_are_of_medians():
     order = []
     seconds = rounds({name: lambda name=name: order.append(name) for name in "ab"}, 3, "cpu")

@@ -50,12 +50,13 @@ def _scorers(report: Report) -> list[tuple[str, list[str], Cells]]:
         difference = "" if row.get("difference") is None else f"{row['difference']:.1e}"
         rank = "" if row.get("spearman") is None else f"{row['spearman']:.3f}"
         rows.append([row["name"], ratio, _number(floor), _number(over), difference, rank])
-    work = report["work"]
+    work, reference = report["work"], report["reference"]
+    held = f"; difference: the greatest, in nats, and rank: Spearman's correlation, each with {reference}"
     sizes = f"{_range(work['completion_tokens'])} tokens after {_range(work['prompt_tokens'])}"
     title = (
         f"{_source(report)}; {work['rollouts']} completions of {work['prompts']} prompts, {sizes}, "
         f"{sum(work['spans'])} spans in all. One policy forward takes {_seconds(report['policy_seconds'])}; "
-        f"{UNIT}; difference: the greatest, in nats, and rank: Spearman's correlation, each with sequential."
+        f"{UNIT}{held if reference else ''}."
     )
     return [(title, header, rows)]
 
