@@ -182,7 +182,29 @@ def test_a_full_disk_is_known_whoever_says_it(said, monkeypatch, capsys):
     status, words = main(monkeypatch, capsys)
     assert status == 1
     assert str(said) in words
-    assert "a run continues with spancredit train --resume" in words
+    assert "the same command continues" in words
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))])
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_run_that_ends_early_names_the_command_that_continues_it(error, begun, monkeypatch, capsys, tmp_path):
+    """The newest run below runs/ may be another one."""
+    folder = tmp_path / "my run [2]"
+
+    def ends(argv, console, tell):
+        if begun:
+            tell(folder)
+        raise error
+
+    monkeypatch.setattr("spancredit.commands.train.train", ends)
+    monkeypatch.setattr(sys, "argv", ["spancredit", "train", "--output_dir", "elsewhere"])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    said = "".join(capsys.readouterr())
+    assert caught.value.code == (130 if isinstance(error, KeyboardInterrupt) else 1)
+    assert (f"spancredit train --resume --output_dir '{folder}' continues" in said) == begun
+    if not begun:
+        assert "--resume" not in said
 
 
 @pytest.mark.parametrize("other", [FileNotFoundError(errno.ENOENT, "No such file"), RuntimeError("shapes differ")])

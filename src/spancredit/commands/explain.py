@@ -101,8 +101,8 @@ def explain(
     for flag, path in {"--svg": svg, "--html": html}.items():
         if path is not None and not path.parent.is_dir():
             raise SpanCreditError(f"{flag} is {path}; expected a file in a folder that exists.")
-    of_problem = {"task": task, "dataset": dataset, "difficulty": difficulty, "problem": problem is not None}
-    of_problem |= {"gold": gold, "few_shot": few_shot}
+    of_problem: dict[str, Any] = {"task": task, "dataset": dataset, "difficulty": difficulty, "gold": gold}
+    of_problem |= {"problem": problem is not None, "few_shot": few_shot}
     if prompt is not None and any(of_problem.values()):
         flag = next(name for name, given in of_problem.items() if given)
         raise ConfigError(f"--{flag} is for a problem of a task, and a prompt is given; expected one of the two.")
