@@ -67,8 +67,8 @@ def bench_scorers(
 ) -> dict[str, Any]:
     """Ratios to one policy forward, floors, and what the numbers of each way have in common with the definition's.
 
-    Where `sequential` is not among the scorers, the first that is stands in for it, and is named. Every contestant runs
-    once beforehand, untimed: that run warms up, holds a scorer to the definition, and gives the drops that are compared.
+    Where `sequential` is not among the scorers, the first that is stands in for it, and is named. Every contestant
+    runs once beforehand, untimed: that run warms up, holds a scorer to the definition, and gives the drops compared.
     """
     for scorer in scorers:
         if scorer not in SCORERS:
