@@ -109,18 +109,18 @@ def study(
     console = Console(stderr=as_json)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # runs end with it
     try:
-        folder, outcome = run(config, output_dir, processes, console)
+        folder, failed = run(config, output_dir, processes, console)
     except KeyboardInterrupt:
         console.print("interrupted; the same command continues")
         raise typer.Exit(130) from None
     if as_json:
-        typer.echo(json.dumps(plain(folder, outcome.failed), indent=2))
+        typer.echo(json.dumps(plain(folder, failed), indent=2))
     else:
-        show(folder, outcome.failed, console)
+        show(folder, failed, console)
         console.print(
             f"{folder.path}; spancredit report makes a page of it", soft_wrap=True, highlight=False, markup=False
         )
-    raise typer.Exit(1 if outcome.failed else 0)
+    raise typer.Exit(1 if failed else 0)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""A report as tables: for people in the terminal, and as Markdown."""
+"""A report as tables, and these in the terminal."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,15 +23,6 @@ def show(report: Report, console: Console | None = None) -> None:
             table.add_row(*row)
         console.print(title, style="dim", highlight=False)
         console.print(table, "", sep="\n")
-
-
-def markdown(report: Report) -> str:
-    """The same as Markdown."""
-    parts = []
-    for title, header, rows in tables_of(report):
-        lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-        parts.append("\n".join([title, "", *("| " + " | ".join(line) + " |" for line in lines)]))
-    return "\n\n".join(parts) + "\n"
 
 
 def tables_of(report: Report) -> list[tuple[str, list[str], Cells]]:

@@ -1,9 +1,7 @@
 """`spancredit study`: arms x seeds from one YAML file, run, continued, and compared."""
 
-import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +14,18 @@ from rich.text import Text
 from spancredit.commands.prepare import parse_checked
 from spancredit.commands.quiet import quiet
 from spancredit.errors import ConfigError, SpanCreditError
-from spancredit.report.records import write
 from spancredit.report.visible import visible
 from spancredit.study.folder import StudyFolder
 from spancredit.study.plan import Plan, Run, read_plan
 from spancredit.study.results import compare
-from spancredit.study.runner import Outcome, run_study, slots_for
+from spancredit.study.runner import run_study, slots_for
 from spancredit.study.terminal import headline, progress
 
 
 def study(
     config: Path, output_dir: Path | None, processes: int | None, console: Console
-) -> tuple[StudyFolder, Outcome]:
-    """Run a study, or what is left of it.
+) -> tuple[StudyFolder, dict[Run, str]]:
+    """Run a study, or what is left of it. The last words of each run that failed come with its folder.
 
     Raises:
         ConfigError: if the plan, or the settings of one of its arms, are not what they should be.
@@ -41,10 +38,8 @@ def study(
     devices = _devices(plan)
     with StudyFolder.at_work(output_dir or Path("studies") / config.stem, plan) as folder:
         with _Display(folder, console) as display:
-            outcome = run_study(folder, slots_for(processes, devices), display.observe)
-        if outcome.rates is not None:
-            write(folder.path / "rates.json", json.dumps(asdict(outcome.rates)) + "\n")
-    return folder, outcome
+            failed = run_study(folder, slots_for(processes, devices), display.observe)
+    return folder, failed
 
 
 def show(folder: StudyFolder, failed: dict[Run, str], console: Console) -> None:

@@ -14,7 +14,7 @@ import psutil
 
 from spancredit.errors import RunFolderError
 from spancredit.study.folder import StudyFolder
-from spancredit.study.plan import Rates, Run
+from spancredit.study.plan import Run
 
 POLL = 0.5  # seconds
 LOG = "train.log"
@@ -45,32 +45,21 @@ class Working:
 
     process: subprocess.Popen[bytes]
     log: IO[bytes]
-    started: float
     slot: Slot
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a study's runs.
-
-    Args:
-        rates: Of the headline; None if tuning failed, so that none could be chosen.
-        failed: For each run that ended in an error, its last words.
-    """
-
-    rates: Rates | None
-    failed: dict[Run, str]
 
 
 Observer = Callable[[Sequence[Run], "dict[Run, Working]", "dict[Run, str]"], None]
 
 
-def run_study(folder: StudyFolder, slots: Sequence[Slot], observe: Observer) -> Outcome:
-    """Tuning, then the headline at the rates it chose. What is done already is not done again.
+def run_study(folder: StudyFolder, slots: Sequence[Slot], observe: Observer) -> dict[Run, str]:
+    """Tuning, then, if none of it fails, the headline at the rates it chose. What is done already is not done again.
 
     Args:
         slots: One for each run that may be at work at a time.
         observe: Called now and then with the runs of the phase, those that are at work, and those that failed.
+
+    Returns:
+        For each run that ended in an error, its last words.
 
     Raises:
         RunFolderError: if what a killed study left at work cannot be ended.
@@ -78,9 +67,9 @@ def run_study(folder: StudyFolder, slots: Sequence[Slot], observe: Observer) -> 
     end_orphans(folder.runs)
     failed = run_all(folder, folder.plan.tuning, slots, observe)
     if failed:
-        return Outcome(None, failed)
+        return failed
     rates = folder.plan.choose(folder.accuracies(folder.plan.tuning))
-    return Outcome(rates, run_all(folder, folder.plan.headline(rates), slots, observe))
+    return run_all(folder, folder.plan.headline(rates), slots, observe)
 
 
 def run_all(folder: StudyFolder, runs: Sequence[Run], slots: Sequence[Slot], observe: Observer) -> dict[Run, str]:
@@ -105,7 +94,7 @@ def run_all(folder: StudyFolder, runs: Sequence[Run], slots: Sequence[Slot], obs
                 if work.process.returncode:
                     failed[run] = _last_words(folder.of(run).path / LOG, work.process.returncode)
                 else:
-                    folder.finish(run, time.monotonic() - work.started)
+                    folder.finish(run)
         observe(runs, working, failed)
     finally:
         for work in working.values():
@@ -123,7 +112,7 @@ def _start(folder: StudyFolder, run: Run, slot: Slot) -> Working:
     command = [sys.executable, *TRAIN, *flags, INTO, str(place)]
     log = (place / LOG).open("ab")
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **slot})
-    return Working(process, log, time.monotonic(), slot)
+    return Working(process, log, slot)
 
 
 def end_orphans(runs: Path) -> None:
