@@ -1,7 +1,7 @@
 """What `spancredit explain` explains: a prompt with its completion, given, sampled, or a problem's own solution."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from spancredit.tasks.prompts import Prompt
 from spancredit.tasks.settings import TaskSettings
 from spancredit.tasks.task import Task, load_task
 from spancredit.text.align import align
+from spancredit.training.functions import credited
 from spancredit.types import Rollout
 
 
@@ -79,13 +80,15 @@ def explained(request: Request, progress: ExplainProgress) -> dict[str, Any]:
         if subject.judge is not None:
             reward = subject.judge(tokenizer.decode(completion, skip_special_tokens=True))
     rollout = Rollout(prompt, completion, advantage=-1.0 if reward == 0 else None)  # blame goes by it
-    if subject.probe_func is not None:
-        rollout = replace(rollout, probe=subject.probe_func([rollout], [subject.row])[0])
     with progress.step("scoring", model, "forward"):
-        if subject.credit_func is not None:
-            credit = subject.credit_func([rollout], [subject.row], request.config)[0]
-        else:
-            credit = assign_credit(model, tokenizer, [rollout], request.config)[0]
+        (rollout,), (credit,) = credited(
+            [rollout],
+            [subject.row],
+            request.config,
+            lambda some: assign_credit(model, tokenizer, some, request.config),
+            subject.probe_func,
+            subject.credit_func,
+        )
     return make_record(rollout, credit, tokenizer, step=0, reward=reward)
 
 

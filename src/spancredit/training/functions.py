@@ -91,6 +91,32 @@ def credits_by(
     return credits
 
 
+def credited(
+    rollouts: list[Rollout],
+    rows: Sequence[Row],
+    config: CreditConfig,
+    assign: Callable[[list[Rollout]], list[Credit]],
+    probe_func: ProbeFunc | None = None,
+    credit_func: CreditFunc | None = None,
+) -> tuple[list[Rollout], list[Credit]]:
+    """The rollouts, with probes if there is a function for them, and their credit. In mode `uniform` neither is called.
+
+    Args:
+        rows: Of the dataset, those that the rollouts answer.
+        assign: Gives credit where there is no `credit_func`.
+
+    Raises:
+        TrainerError: if a function fails, or returns what it should not.
+    """
+    if config.mode == "uniform":
+        return rollouts, assign(rollouts)
+    if credit_func is not None:
+        return rollouts, credits_by(credit_func, rollouts, rows, config)
+    if probe_func is not None:
+        rollouts = probed_by(probe_func, rollouts, rows)
+    return rollouts, assign(rollouts)
+
+
 def probed_by(func: ProbeFunc, rollouts: Sequence[Rollout], rows: Sequence[Row]) -> list[Rollout]:
     """The rollouts, each with what a `probe_func` returns for it.
 
