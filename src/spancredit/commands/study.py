@@ -36,10 +36,9 @@ def study(
     quiet()
     plan = read_plan(config)
     devices = _devices(plan)
-    with StudyFolder.at_work(output_dir or Path("studies") / config.stem, plan) as folder:
-        with _Display(folder, console) as display:
-            failed = run_study(folder, slots_for(processes, devices), display.observe)
-    return folder, failed
+    place = output_dir or Path("studies") / config.stem
+    with StudyFolder.at_work(place, plan) as folder, _Display(folder, console) as display:
+        return folder, run_study(folder, slots_for(processes, devices), display.observe)
 
 
 def show(folder: StudyFolder, failed: dict[Run, str], console: Console) -> None:
