@@ -16,8 +16,8 @@ from spancredit.errors import ConfigError
 from spancredit.models import load_policy
 from spancredit.tasks.settings import BY_EXECUTION
 from spancredit.tasks.task import Task, load_task
+from spancredit.training.checked import prompts_per_batch
 from spancredit.training.functions import check_credit_func
-from spancredit.training.sampling import prompts_per_batch
 from spancredit.training.trl import CreditGRPOConfig
 
 

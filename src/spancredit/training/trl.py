@@ -13,7 +13,6 @@ from accelerate.utils import gather_object
 from transformers import ProcessorMixin
 from transformers.integrations import is_deepspeed_zero3_enabled
 
-from spancredit.config import CreditConfig
 from spancredit.credit import assign_credit
 from spancredit.errors import TrainerError
 from spancredit.ranks import on_main, talking
@@ -102,14 +101,8 @@ class CreditGRPOTrainer(ResamplingTrainer):
             return output
         config = self.args.credit
         started = time.perf_counter()
-        rollouts, credits = credited(
-            rollouts_of(output),
-            self.batch_inputs,
-            config,
-            lambda some: self._assigned(some, config),
-            self._probe_func,
-            self._credit_func,
-        )
+        functions = self._probe_func, self._credit_func
+        rollouts, credits = credited(rollouts_of(output), self.batch_inputs, config, self._assigned, *functions)
         scored = time.perf_counter()
         self._seconds["credit"] += scored - started
         if config.budget:
@@ -122,7 +115,8 @@ class CreditGRPOTrainer(ResamplingTrainer):
         self._report(rollouts, credits, output)
         return output
 
-    def _assigned(self, rollouts: list[Rollout], config: CreditConfig) -> list[Credit]:
+    def _assigned(self, rollouts: list[Rollout]) -> list[Credit]:
+        config = self.args.credit
         allowance = self._allowance(config.budget) if config.budget else None
         with self.accelerator.autocast():
             return assign_credit(self.model, self._tokenizer, rollouts, config, allowance=allowance, group=self._group)
