@@ -60,10 +60,10 @@ class DynamicSamplingConfig(GRPOConfig):
 class DynamicSamplingTrainer(CheckedTrainer):
     """`trl.GRPOTrainer` whose batches are filled up with groups that carry a signal.
 
-    Takes what `GRPOTrainer` takes, and is a `CheckedTrainer`. A group is kept if its rewards differ and the loss reads at least one token of a
-    rollout with an advantage. After at most `dynamic_sampling_rounds` rounds the batch is filled up with groups that
-    do not: their advantage is zero. Metrics of TRL are those of the first draw; its table of completions shows what
-    is trained on. What was drawn, kept and dropped is logged under `dynamic_sampling/`.
+    A `CheckedTrainer`, which takes what `GRPOTrainer` takes. A group is kept if its rewards differ and the loss reads a
+    token of a rollout with an advantage. After at most `dynamic_sampling_rounds` rounds the batch is filled up with
+    groups that do not: their advantage is zero. Metrics of TRL are those of the first draw; its table of completions
+    shows what is trained on. What was drawn, kept and dropped is logged under `dynamic_sampling/`.
 
     Raises:
         TrainerError: at start, if `args` is no `DynamicSamplingConfig`, the dataset has no length, or prompts have
@@ -87,8 +87,7 @@ class DynamicSamplingTrainer(CheckedTrainer):
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         if not self.model.training or not self.args.dynamic_sampling_rounds:
-            output: dict[str, Any] = super()._generate_and_score_completions(inputs)
-            return output
+            return super()._generate_and_score_completions(inputs)
         step, batch = self._batch
         self._batch = (self.state.global_step, batch + 1 if step == self.state.global_step else 0)
         seen = set(gather_object([_key(row) for row in inputs]))  # before TRL writes what rollout_func adds into them
@@ -171,8 +170,7 @@ class DynamicSamplingTrainer(CheckedTrainer):
             values.extend(rollout.log.get(key) for rollout in rollouts)
         self.batch_rewards = [rollout.reward for rollout in rollouts]
         self.batch_inputs = [rollout.asked for rollout in self._own(rollouts)]
-        rows = [rollout.row for rollout in self._own(rollouts)]
-        device = self.accelerator.device
+        rows, device = [rollout.row for rollout in self._own(rollouts)], self.accelerator.device
         batch = join_rows(rows, self._tokenizer.pad_token_id, self.pad_to_multiple_of, device)
         return {**batch, SCALAR: torch.tensor(sum(loss_tokens(rollout.row) for rollout in rollouts), device=device)}
 
