@@ -19,6 +19,7 @@ import spancredit as sc
 from spancredit.cli import app
 from spancredit.commands.prepare import parse_checked
 from spancredit.commands.train import _sampling
+from spancredit.evaluation.accuracy import Exam, greedy_accuracy, sampled_accuracy
 from spancredit.evaluation.folder import EvalFolder, fingerprint
 from spancredit.evaluation.generate import GREEDY, complete
 from spancredit.evaluation.result import majority, paired, share, summarise
@@ -202,13 +203,22 @@ def test_a_folder_that_is_named_is_the_only_one_looked_at(tmp_path, monkeypatch)
 
 def test_held_out_problems_are_sampled_with_what_training_hands_to_generate(policy):
     model, tokenizer = policy
-    flags = ["--held_out_sampled", "true", "--generation_kwargs", '{"top_p": 0.5, "max_new_tokens": 3}']
-    asked, arguments, _ = parse_checked(None, flags)
+    own = {"top_p": 0.5, "max_new_tokens": 3, "pad_token_id": tokenizer.pad_token_id}
+    flags = ["--held_out_sampled", "true", "--generation_kwargs", json.dumps(own)]
+    _, arguments, _ = parse_checked(None, flags)
     sampling = _sampling(arguments)
     assert (sampling["top_p"], sampling["temperature"]) == (0.5, 1.0)
-    (one,) = complete(model, tokenizer, ["Question: Ana has 2 eggs."], 40, do_sample=True, **sampling)
-    assert len(tokenizer(one.text, add_special_tokens=False)["input_ids"]) <= 3
-    assert asked.held_out_sampled
+    seen = []
+
+    def reward(completions, **_):
+        seen.extend(len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in completions)
+        return [1.0] * len(completions)
+
+    exam = Exam(list(islice(problems("held_out"), 2)), reward, 40)
+    assert sampled_accuracy(model, tokenizer, exam, **sampling).right == 2
+    assert max(seen) <= 3
+    assert greedy_accuracy(model, tokenizer, exam).count == 2
+    assert max(seen) > 3, "greedy decoding is not sampling's"
     with pytest.raises(sc.ConfigError, match="generation_kwargs are vLLM's"):
         parse_checked(None, [*flags, "--use_vllm", "true"])
 
@@ -338,7 +348,8 @@ def test_an_interval_of_right_or_wrong_is_wilsons():
 
 
 def test_evaluations_of_other_problems_or_unfinished_ones_are_not_compared(tmp_path):
-    from spancredit.evaluation.folder import EvalFolder
+    from spancredit.evaluation.accuracy import Exam, greedy_accuracy, sampled_accuracy
+from spancredit.evaluation.folder import EvalFolder
 
     for name, number in (("a", 1), ("b", 2)):
         EvalFolder.create(tmp_path / name, {"checksum": number})

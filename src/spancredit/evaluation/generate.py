@@ -76,12 +76,16 @@ def generated(
 
     Args:
         input_ids_BL, mask_BL: int64, the prompts, padded on the left, on the model's device; 1 where no pad stands.
-        decoding: For `generate`, whose `max_new_tokens` and `pad_token_id` these may be, too.
+        decoding: For `generate`.
     """
     with eval_mode(model), nothing_preset(model):
-        settings = {"max_new_tokens": max_new_tokens, "pad_token_id": tokenizer.pad_token_id, **decoding}
-        until = {"stop_strings": list(stops), "tokenizer": tokenizer} if stops else {}
-        output_BL = model.generate(input_ids=input_ids_BL, attention_mask=mask_BL, **until, **settings)
+        output_BL = model.generate(
+            input_ids=input_ids_BL,
+            attention_mask=mask_BL,
+            max_new_tokens=max_new_tokens,
+            **({"stop_strings": list(stops), "tokenizer": tokenizer} if stops else {}),
+            **{"pad_token_id": tokenizer.pad_token_id, **decoding},
+        )
     completions_BT: torch.Tensor = output_BL[:, input_ids_BL.size(1) :]
     return completions_BT.tolist()
 
