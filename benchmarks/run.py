@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from spancredit.bench.plot import plot_growth
-from spancredit.bench.show import markdown
+from spancredit.bench.show import tables_of
 
 HERE = Path(__file__).parent
 CUDA_MINUTES = 8.0
@@ -142,11 +142,20 @@ def _section(saved: dict[str, Any], folder: Path) -> list[str]:
         versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
         parts.append(f"{', '.join(hardware)}; {versions}.")
     for entry in entries:
-        text = markdown(entry["report"]).strip() if "report" in entry else f"Not measured: {entry['missing']}."
+        text = markdown(entry["report"]) if "report" in entry else f"Not measured: {entry['missing']}."
         parts += [f"### {TITLES[entry['name']]}", f"`{entry['command']}`", text]
     if (folder / f"growth-{device}.svg").exists():
         parts.append(f"![What credit takes as the work grows, and its floor](growth-{device}.svg)")
     return parts
+
+
+def markdown(report: dict[str, Any]) -> str:
+    """The tables of a report, each below its title."""
+    parts = []
+    for title, header, rows in tables_of(report):
+        lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+        parts.append("\n".join([title, "", *("| " + " | ".join(line) + " |" for line in lines)]))
+    return "\n\n".join(parts)
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from toy_models import TRAINER
 
 import spancredit as sc
 from spancredit.commands.train import train
+from spancredit.errors import SandboxError
 from spancredit.tasks.wordproblems import problems
 from spancredit.training.sampling import DynamicSamplingConfig, DynamicSamplingTrainer
 from spancredit.training.trl import CreditGRPOConfig, CreditGRPOTrainer
@@ -107,6 +108,17 @@ def test_a_reward_that_cannot_be_meant_is_refused_with_its_function_and_its_plac
     assert_one_sentence(str(caught.value))
     assert "expected a finite number for each completion, or None" in str(caught.value)
     assert same(trainer, policy)
+
+
+def test_an_error_of_ours_is_said_as_it_is(trainer_of):
+    sentence = "the sandbox cannot be had here: " + "a reason that is longer than a hundred and twenty characters, " * 3
+
+    def reward(completions, **_):
+        raise SandboxError(sentence)
+
+    with pytest.raises(SandboxError) as caught:
+        trainer_of(reward).train()
+    assert str(caught.value) == sentence
 
 
 def test_of_several_functions_the_one_that_fails_is_named(trainer_of):

@@ -14,7 +14,7 @@ from spancredit.bench.floor import Item, credit_need, policy_need, rows_of
 from spancredit.bench.jobs import word_tokenizer
 from spancredit.bench.models import SHAPES, Shape, Source, prices_of, read_shape
 from spancredit.bench.price import Need, Piece, Prices, price
-from spancredit.bench.show import markdown
+from spancredit.bench.show import tables_of
 from spancredit.bench.timing import peak_bytes, ratios, rounds
 from spancredit.bench.work import Sizes, gsm8k_work, random_work
 from spancredit.cli import app
@@ -149,6 +149,26 @@ def test_the_published_cost_is_all_rows_of_a_rollout_whole():
     assert all("logits_to_keep" not in call for call in calls)
 
 
+@pytest.mark.parametrize(
+    ("scorers", "horizons", "reference"),
+    [
+        ("packed,sequential", "2", "sequential"),
+        ("batched,packed", "2", "batched"),
+        ("published", "2,4", "packed, horizon 2"),
+        ("published", "", None),
+    ],
+)
+def test_numbers_are_held_to_the_definition_wherever_it_stands_and_the_table_says_to_what(scorers, horizons, reference):
+    sizes = ["--completion", "12", "--spans", "3", "--prompt", "4", "--rollouts", "1", "--repeats", "1"]
+    report = json.loads(run("scorers", *SHAPE, *sizes, "--scorers", scorers, "--horizons", horizons, "--json"))
+    assert report["reference"] == reference
+    assert (f"each with {reference}." in tables_of(report)[0][0]) == (reference is not None)
+    for row in report["rows"]:
+        if reference and row["name"].startswith(f"{reference}, "):
+            assert row.get("difference", 0.0) == 0.0
+            assert row.get("spearman", 1.0) == 1.0
+
+
 def test_rounds_time_everyone_as_often_and_ratios_are_of_medians():
     order = []
     seconds = rounds({name: lambda name=name: order.append(name) for name in "ab"}, 3, "cpu")
@@ -202,7 +222,8 @@ def test_scorers_from_end_to_end(tmp_path):
             assert 0 < row["floor"] < 3
         if "difference" in row:
             assert row["difference"] < 1e-4
-    assert "| packed, horizon 0, attention |" in markdown(report)
+    ((_, _, rows),) = tables_of(report)
+    assert [row[0] for row in rows] == names
 
 
 @pytest.mark.slow
@@ -253,7 +274,8 @@ def test_step_from_end_to_end(random_work):
     if random_work:
         assert (report["completion"], row["measured"]) == (14, 1)
         assert 0 < row["floor_share"] <= row["predicted_share"] < 1
-    assert "loss and backward" in markdown(report)
+    ((_, _, lines),) = tables_of(report)
+    assert [line[0] for line in lines] == ["generation", "credit", "loss and backward"]
 
 
 @pytest.mark.parametrize(

@@ -182,7 +182,29 @@ def test_a_full_disk_is_known_whoever_says_it(said, monkeypatch, capsys):
     status, words = main(monkeypatch, capsys)
     assert status == 1
     assert str(said) in words
-    assert "a run continues with spancredit train --resume" in words
+    assert "the same command continues" in words
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))])
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_run_that_ends_early_names_the_command_that_continues_it(error, begun, monkeypatch, capsys, tmp_path):
+    """The newest run below runs/ may be another one."""
+    folder = tmp_path / "my run [2]"
+
+    def ends(argv, console, tell):
+        if begun:
+            tell(folder)
+        raise error
+
+    monkeypatch.setattr("spancredit.commands.train.train", ends)
+    monkeypatch.setattr(sys, "argv", ["spancredit", "train", "--output_dir", "elsewhere"])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    said = "".join(capsys.readouterr())
+    assert caught.value.code == (130 if isinstance(error, KeyboardInterrupt) else 1)
+    assert (f"spancredit train --resume --output_dir '{folder}' continues" in said) == begun
+    if not begun:
+        assert "--resume" not in said
 
 
 @pytest.mark.parametrize("other", [FileNotFoundError(errno.ENOENT, "No such file"), RuntimeError("shapes differ")])
@@ -273,6 +295,8 @@ def test_a_wrong_yaml_is_named(tmp_path, yaml, said):
     ("flags", "said"),
     [
         (["--no_such_flag", "1"], "unknown flag '--no_such_flag'"),
+        (["--no-such-flag=1"], "unknown flag '--no-such-flag'"),
+        (["--model_name", "./mine"], "unknown flag '--model_name'.* Did you mean '--model_name_or_path'"),
         (["--max_steps", "abc"], "invalid int value: 'abc'"),
         (["--difficulty", "eazy"], "unknown difficulty 'eazy'; expected one of .*Did you mean 'easy'"),
         (["--held_out_problems", "0"], "held_out_problems is 0; expected at least 1"),
@@ -306,6 +330,12 @@ def test_a_missing_yaml_is_named():
 def test_saving_between_two_uses_of_a_batch_is_refused(tmp_path, flags):
     with pytest.raises(sc.ConfigError, match=r"in the middle of the \d uses"):
         train([*flags, "--output_dir", str(tmp_path / "run")])
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_checkpoint_to_resume_from_is_refused_since_nobody_would_read_it(tmp_path):
+    with pytest.raises(sc.ConfigError, match="resume_from_checkpoint is 'last'; expected --resume"):
+        train(["--resume_from_checkpoint", "last", "--output_dir", str(tmp_path / "run")])
     assert not (tmp_path / "run").exists()
 
 

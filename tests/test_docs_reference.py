@@ -10,7 +10,7 @@ from markdown_blocks import ROOT, pages
 
 import spancredit as sc
 from spancredit.commands.train import train
-from spancredit.report.glossary import METRICS, NAMED, metric_of
+from spancredit.report.glossary import METRICS, NAMED, Metric
 from spancredit.report.lines import read_lines
 
 sys.path.insert(0, str(ROOT / "docs" / "site"))
@@ -31,6 +31,7 @@ RUNS = {  # between them they log all there is, but for what is named below
     "code": ("--task", "code", "--max_steps", "1"),
     "math_verify": ("--task", "gsm8k", "--answer_check", "math_verify", "--max_steps", "1", "--dataset"),
 }
+FREE = ("KIND", "METHOD")  # places that anything may stand in: kinds come from segmenters, methods from measuring
 RARE = {"credit/agreement", "credit/halved"}  # a rollout in many is checked; memory runs out
 
 
@@ -122,6 +123,19 @@ def test_reasons_are_those_of_the_package():
     assert NAMED["REASON"] == tuple(sc.REASONS)
     text = METRICS_PAGE.read_text(encoding="utf-8")
     assert all(f"| `{reason}` | {what} |" in text for reason, what in sc.REASONS.items())
+
+
+def metric_of(name: str) -> Metric | None:
+    """The entry that a logged name belongs to; None if there is none."""
+    return next((metric for metric in METRICS if belongs(name, metric.name)), None)
+
+
+def belongs(name: str, known: str) -> bool:
+    head, _, place = known.rpartition("/")
+    if place not in NAMED and place not in FREE:
+        return name == known
+    value = name.removeprefix(f"{head}/")
+    return value != name and (value in NAMED[place] if place in NAMED else bool(value) and "/" not in value)
 
 
 def trl_names() -> list[str]:

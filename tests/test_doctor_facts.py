@@ -9,7 +9,7 @@ from toy_models import char_tokenizer, random_toy
 import spancredit as sc
 from spancredit.commands.doctor_job import job_of, trial_arguments
 from spancredit.commands.train import parse_checked
-from spancredit.doctor.compare import compared, dropouts_of, spread, training_noise
+from spancredit.doctor.compare import compared, dropouts_of, training_noise
 from spancredit.doctor.costs import alternatives
 from spancredit.doctor.facts import CUT_OFF
 from spancredit.doctor.failure import refused
@@ -19,6 +19,7 @@ from spancredit.doctor.setups import setup_of
 from spancredit.doctor.texts import answer_text, cut_off, foreign, retokenised, why_missing
 from spancredit.errors import ConfigError, ModelError
 from spancredit.models import load_policy
+from spancredit.report.spaced import spaced
 from spancredit.text.align import align
 from spancredit.text.locate import locate_reasoning
 from spancredit.types import Rollout
@@ -103,8 +104,10 @@ def test_the_scorer_is_held_to_the_definition_and_an_error_of_it_is_found():
 
 
 def test_a_few_of_many_are_the_ends_and_what_lies_evenly_between():
-    assert spread(range(10), 4) == [0, 3, 6, 9]
-    assert spread([5, 6], 4) == [5, 6]
+    assert spaced(range(10), 4) == [0, 3, 6, 9]
+    assert spaced([5, 6], 4) == [5, 6]
+    assert spaced(range(24), 16) == sorted(set(spaced(range(24), 16)))
+    assert (spaced(range(3), 1), spaced(range(3), 0)) == ([0], [])
 
 
 def test_dropout_is_named_and_what_it_does_is_measured(policy):
@@ -149,6 +152,9 @@ def test_a_trial_changes_no_weight_and_its_facts_are_those_of_its_batches(tmp_pa
     assert setup_of(job, trial).pad == "end"
     job.asked.top_k, job.asked.min_p = 20, 0.1
     assert setup_of(job, trial).bent == ["top_k=20", "min_p=0.1"]
+    job.asked.generation_kwargs = {"min_p": 0.0, "max_new_tokens": 9, "temperature": 0.5, "no_repeat_ngram_size": 3}
+    assert setup_of(job, trial).bent == ["top_k=20", "temperature=0.5", "no_repeat_ngram_size=3"]
+    job.asked.generation_kwargs = None
 
     assert alternatives(replace(trial, cost=replace(trial.cost, credit=1e-3)), job.trial.credit) == []
     dear = replace(trial, cost=replace(trial.cost, credit=100 * trial.cost.rest))

@@ -17,6 +17,9 @@ from typer.testing import CliRunner
 
 import spancredit as sc
 from spancredit.cli import app
+from spancredit.commands.prepare import parse_checked
+from spancredit.commands.train import _sampling
+from spancredit.evaluation.accuracy import Exam, greedy_accuracy, sampled_accuracy
 from spancredit.evaluation.folder import EvalFolder, fingerprint
 from spancredit.evaluation.generate import GREEDY, complete
 from spancredit.evaluation.result import majority, paired, share, summarise
@@ -174,6 +177,52 @@ def test_rows_of_two_evaluations_in_one_folder_are_refused(tmp_path):
         folder.rows()
 
 
+def test_the_default_folder_is_the_first_that_holds_nothing_or_this_evaluation(tmp_path):
+    asked = {"checksum": 1}
+    (tmp_path / "a").mkdir()
+    assert EvalFolder.free(tmp_path / "a", asked) == tmp_path / "a"
+    (tmp_path / "a" / "notes.txt").write_text("mine")
+    EvalFolder.create(tmp_path / "a-2", {"checksum": 2})
+    (tmp_path / "a-3").mkdir()
+    (tmp_path / "a-3" / "eval.json").write_text("{")
+    (tmp_path / "a-4").write_text("a file")
+    assert EvalFolder.free(tmp_path / "a", asked) == tmp_path / "a-5"
+    EvalFolder.create(tmp_path / "a-5", asked)
+    EvalFolder(tmp_path / "a-5").add([{"problem": 0}])
+    assert EvalFolder.free(tmp_path / "a", asked) == tmp_path / "a-5"
+
+
+def test_a_folder_that_is_named_is_the_only_one_looked_at(tmp_path, monkeypatch):
+    def free(*_):
+        raise AssertionError("looked for a default")
+
+    monkeypatch.setattr(EvalFolder, "free", free)
+    arguments = ["--difficulty", "easy", "--problems", "1", "--max_new_tokens", "4"]
+    assert command("eval", *arguments, "--output_dir", tmp_path / "one").exit_code == 0
+
+
+def test_held_out_problems_are_sampled_with_what_training_hands_to_generate(policy):
+    model, tokenizer = policy
+    own = {"top_p": 0.5, "max_new_tokens": 3, "pad_token_id": tokenizer.pad_token_id}
+    flags = ["--held_out_sampled", "true", "--generation_kwargs", json.dumps(own)]
+    _, arguments, _ = parse_checked(None, flags)
+    sampling = _sampling(arguments)
+    assert (sampling["top_p"], sampling["temperature"]) == (0.5, 1.0)
+    seen = []
+
+    def reward(completions, **_):
+        seen.extend(len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in completions)
+        return [1.0] * len(completions)
+
+    exam = Exam(list(islice(problems("held_out"), 2)), reward, 40)
+    assert sampled_accuracy(model, tokenizer, exam, **sampling).right == 2
+    assert max(seen) <= 3
+    assert greedy_accuracy(model, tokenizer, exam).count == 2
+    assert max(seen) > 3, "greedy decoding is not sampling's"
+    with pytest.raises(sc.ConfigError, match="generation_kwargs are vLLM's"):
+        parse_checked(None, [*flags, "--use_vllm", "true"])
+
+
 def test_a_fingerprint_knows_what_the_weights_are_and_where(policy):
     model, _ = policy
     other = deepcopy(model)
@@ -299,8 +348,6 @@ def test_an_interval_of_right_or_wrong_is_wilsons():
 
 
 def test_evaluations_of_other_problems_or_unfinished_ones_are_not_compared(tmp_path):
-    from spancredit.evaluation.folder import EvalFolder
-
     for name, number in (("a", 1), ("b", 2)):
         EvalFolder.create(tmp_path / name, {"checksum": number})
     with pytest.raises(sc.RunFolderError, match="is not done"):

@@ -104,6 +104,17 @@ def test_without_a_task_it_is_the_first_held_out_word_problem():
     assert record_of("--seed", 3) == record_of("--seed", 3)
 
 
+@pytest.mark.parametrize("difficulty", [[], ["--difficulty", "hard"]])
+def test_a_problem_has_the_number_that_eval_gives_it(difficulty, tmp_path):
+    arguments = ["eval", *difficulty, "--problems", "2", "--max_new_tokens", "1", "--output_dir", str(tmp_path / "e")]
+    assert CliRunner().invoke(cli.app, arguments).exit_code == 0
+    rows = [json.loads(line) for line in (tmp_path / "e" / "problems.jsonl").read_text().splitlines()]
+    for number in (0, 1):
+        for task in ([], ["--task", "wordproblems"]):
+            record = record_of(*task, *difficulty, "--problem", number, "--gold")
+            assert record["answer"]["text"].strip() == rows[number]["answer"]
+
+
 def test_a_chat(chat_model, dataset):
     asked = record_of("--model", chat_model, "How many?", COMPLETION, "--prompt_style", "chat")
     assert asked["prompt"] == "<|user|>How many?\n<|a|>"
@@ -160,6 +171,8 @@ def test_the_page_in_a_browser(tmp_path):
     ("arguments", "said"),
     [
         (["x", "--gold"], "--gold is for a problem of a task, and a prompt is given"),
+        (["x", "--difficulty", "easy"], "--difficulty is for a problem of a task"),
+        (["--difficulty", "eazy"], "unknown difficulty 'eazy'"),
         (["x", "--problem", "0"], "--problem is for a problem of a task"),
         (["x", "--task", "gsm8k"], "--task is for a problem of a task"),
         (["--problem", "-1"], "--problem is -1; expected at least 0"),

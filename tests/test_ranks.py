@@ -1,5 +1,8 @@
 """Several processes: the same credit and the same training as one, whatever a rank has to score, and no deadlock."""
 
+import json
+import sys
+
 import pytest
 import torch
 from hypothesis import given
@@ -130,3 +133,33 @@ def test_two_processes_train_as_one_does_though_one_has_nothing_to_score(
     for mine, its in zip(one["log"], two["log"], strict=True):
         for metric in ("credit/scored", "credit/drop/calculation", "credit/weight_share/answer", "reward"):
             assert its[metric] == pytest.approx(mine[metric], abs=10 * tolerance), metric
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["lengths", "exchange"])
+def test_a_credit_func_gives_two_processes_what_it_gives_one(name, tmp_path):
+    """Each is given its own rollouts, whole groups of them, with the rows that these answer."""
+    if name == "exchange" and sys.platform != "linux":
+        pytest.skip("the sandbox needs Linux")
+    found, given = [], []
+    for count in (1, 2):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        run_ranks("functions_on_ranks.py", folder, name, count=count)
+        found.append(torch.load(folder / "result.pt"))
+        given.append([json.loads((folder / f"given-{rank}.json").read_text()) for rank in range(count)])
+    one, two = found
+    (all_of_them,), halves = given
+    assert [len(half) for half in halves] == [8, 8]
+    assert sorted(map(tuple, [*halves[0], *halves[1]])) == sorted(map(tuple, all_of_them))
+    assert two["credits"].keys() == one["credits"].keys()
+    assert {method for _, method in one["credits"].values()} == {"given" if name == "lengths" else "exchange"}
+    for key, (weights_T, method) in one["credits"].items():
+        assert two["credits"][key][1] == method
+        torch.testing.assert_close(two["credits"][key][0], weights_T, atol=1e-6, rtol=0)
+    assert any(weights_T.std() > 0.1 for weights_T, _ in one["credits"].values())
+    for key, value in one["parameters"].items():
+        torch.testing.assert_close(two["parameters"][key], value, atol=1e-7, rtol=0)
+    for mine, its in zip(one["log"], two["log"], strict=True):
+        for metric in (metric for metric in mine if metric.startswith(("credit/drop", "credit/weight", "credit/sc"))):
+            assert its[metric] == pytest.approx(mine[metric], abs=1e-6), metric

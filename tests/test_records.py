@@ -2,18 +2,22 @@
 
 import json
 import math
+from itertools import pairwise
 
 import pytest
 import torch
 from input_for_tests import assert_one_sentence, full_disk
+from rich.console import Console
 
 import spancredit as sc
+from spancredit.commands.recorder import Recorder
 from spancredit.models import load_policy
 from spancredit.report.checkpoints import last_readable, seal
 from spancredit.report.lines import SCHEMA, append_lines, is_json, keep_until, read_lines, write
 from spancredit.report.records import make_record
 from spancredit.report.runfolder import RunFolder, latest, unused
 from spancredit.report.terminal import coloured, explanation
+from spancredit.training.trl import CreditBatch
 
 COMPLETION = " Ana now has 2 + 3 = 5 eggs. 你好😀\n#### 5<eos>"
 
@@ -183,3 +187,19 @@ def test_an_incomplete_checkpoint_is_passed_over(tmp_path):
         if state == "{}":
             seal(checkpoint)
     assert last_readable(folder.path) == tmp_path / "checkpoint-10"
+
+
+@pytest.mark.parametrize(("size", "most"), [(24, 16), (24, 1), (24, 0), (16, 16), (8, 16), (128, 16)])
+def test_as_many_rollouts_of_a_batch_become_records_as_were_asked_for(policy, tmp_path, size, most):
+    _, tokenizer = policy
+    folder = RunFolder.create(tmp_path / "run", [], None, 0)
+    recorder = Recorder(folder, tokenizer, None, 0, None, most, Console(quiet=True), None)
+    rollouts = [sc.Rollout([5], [6] * (1 + i)) for i in range(size)]
+    credits = [sc.Credit(torch.ones(1 + i), reason="uniform") for i in range(size)]
+    recorder.record(CreditBatch(0, rollouts, [float(i) for i in range(size)], credits))
+    kept = [int(row["reward"]) for row in folder.rows(folder.records)]
+    assert len(kept) == min(size, most)
+    assert [len(row["tokens"]) - 1 for row in folder.rows(folder.records)] == kept
+    if most > 1:
+        assert (kept[0], kept[-1]) == (0, size - 1)
+        assert max(b - a for a, b in pairwise(kept)) - min(b - a for a, b in pairwise(kept)) <= 1

@@ -8,7 +8,7 @@ from pages_for_tests import browser_only, opened, record
 import spancredit as sc
 from spancredit.commands.report import report
 from spancredit.errors import RunFolderError
-from spancredit.report.html import MOST_ROLLOUTS, Section, page, spaced
+from spancredit.report.html import MOST_ROLLOUTS, Section, page
 from spancredit.report.visible import visible
 
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> \ud800 \u2028"
@@ -77,8 +77,7 @@ def test_the_page_keeps_to_a_size():
     data = json.loads(html.split('id="data">')[1].split("</script>")[0])
     assert len(data) == MOST_ROLLOUTS
     assert len(html) < 1_000_000
-    assert [one["step"] for one in spaced(many, 4)] == [0, 1250, 2500, 3750]
-    assert spaced(many[:3], 4) == many[:3]
+    assert {0, 4999} <= {one["step"] for one in data}
 
 
 def test_a_folder_that_is_neither_run_nor_study_is_refused(tmp_path):

@@ -29,7 +29,7 @@ def groups(draw):
         texts = draw(st.lists(st.sampled_from("ab"), min_size=len(cuts), max_size=len(cuts)))
         advantages.append(draw(st.floats(-2, 2).filter(bool)))
         paths.append(list(zip(cuts, texts, strict=True)))
-        sizes.append(draw(st.integers(13, 15)))
+        sizes.append(draw(st.integers(max([1, *cuts]), 15)))
     return advantages, paths, sizes
 
 
@@ -62,7 +62,7 @@ def test_the_changes_along_a_completion_add_up_to_what_it_is_above_its_group(giv
     values = group_values(advantages, paths, [True] * len(paths), GROUP)
     rows = rows_of(advantages, paths, sizes)
     for b, (row_T, path) in enumerate(zip(rows, paths, strict=True)):
-        starts = [0, *(end for end, _ in path)]
+        starts = [0, *(end for end, _ in path if end < len(row_T))]
         assert sum(row_T[start] for start in starts) == pytest.approx(advantages[b] - values[b][0], abs=1e-5)
 
 
@@ -73,6 +73,11 @@ def test_the_order_of_a_group_changes_nothing_and_other_prompts_do_not_matter(gi
     moved = [[values[i] for i in order] for values in (advantages, paths, sizes)]
     for row_T, i in zip(rows_of(*moved), order, strict=True):
         torch.testing.assert_close(row_T, rows[i])
+
+
+def test_a_completion_that_ends_with_its_calculation_gets_all_of_its_advantage():
+    assert step_advantages(1.0, [(3, "1+1=2")], [0.0, 0.5], 3).tolist() == [1.0] * 3
+    assert step_advantages(1.0, [(1, "1+1=2"), (3, "2+2=4")], [0.0, 0.25, 0.5], 3).tolist() == [0.25, 0.75, 0.75]
 
 
 def test_calculations_are_the_same_whatever_the_spaces(policy):

@@ -6,9 +6,12 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
+from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import yaml
 from hypothesis import given
@@ -17,14 +20,15 @@ from input_for_tests import full_disk
 from rich.console import Console
 
 import spancredit as sc
-from spancredit.commands.study import show, study
+from spancredit.commands.study import _Display, show, study
 from spancredit.errors import ConfigError, RunFolderError
+from spancredit.study import runner
 from spancredit.study.figures import importance, phases
 from spancredit.study.folder import StudyFolder
 from spancredit.study.page import save_figures, study_page
 from spancredit.study.plan import ARMS, Run, read_plan
 from spancredit.study.results import compare
-from spancredit.study.runner import end_orphans, slots_for
+from spancredit.study.runner import end_orphans, run_study, slots_for
 from spancredit.study.statistics import median_steps, paired, smallest_visible, steps_to, verdicts
 from spancredit.study.terminal import verdict
 
@@ -71,7 +75,7 @@ def finished(folder, accuracies, sampled=None, **changes):
                     for step, seconds in ((1, 0.8), (2, 0.0), (3, 0.0))  # inner epochs: scored once, used three times
                 )
             )
-            made.finish(run, 1.0)
+            made.finish(run)
     return made
 
 
@@ -193,26 +197,76 @@ def test_a_command_that_finds_another_at_work_is_refused_and_changes_nothing(tmp
     assert created(tmp_path / "study", more).plan == more
 
 
-def test_only_the_trainings_of_a_killed_study_are_ended(tmp_path):
-    place = tmp_path / "runs" / "a"
-    wait = [sys.executable, "-c", "import time; time.sleep(60)", "--output_dir", str(place)]
-    bystander = subprocess.Popen(wait)
+# What stands between a study that was killed and its trainings, and never asks what became of them.
+CARELESS = "import subprocess, sys, time; [subprocess.Popen(sys.argv[1:] + [p]) for p in ('%s', '%s')]; time.sleep(600)"
+
+
+def trainings(runs):
+    """Processes that look like a training of a run below this folder, by the run."""
+    found = {}
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        if words[1:4] == ["-m", "spancredit", "train"] and Path(words[-1]).parent == runs:
+            found[Path(words[-1]).name] = process
+    return found
+
+
+@pytest.fixture
+def orphans(tmp_path):
+    """Two trainings that wait, of a parent that does not reap them, and a bystander on the same folder."""
+    runs = tmp_path / "runs"
     # Python runs the module of this name that it finds first.
     (tmp_path / "spancredit").mkdir()
-    (tmp_path / "spancredit" / "__main__.py").write_text("import time; time.sleep(60)")
-    command = [sys.executable, "-m", "spancredit", "train", "--resume", "--output_dir", str(place)]
-    orphan = subprocess.Popen(command, cwd=tmp_path)
+    (tmp_path / "spancredit" / "__main__.py").write_text("import time; time.sleep(600)")
+    wait = [sys.executable, "-c", "import time; time.sleep(600)", "--output_dir", str(runs / "a")]
+    command = [sys.executable, "-m", "spancredit", "train", "--resume", "--output_dir"]
+    bystander = subprocess.Popen(wait)
+    parent = subprocess.Popen([sys.executable, "-c", CARELESS % (runs / "a", runs / "b"), *command], cwd=tmp_path)
     try:
-        end_orphans(place)
-        orphan.wait(timeout=30)
-        assert bystander.poll() is None
+        while len(trainings(runs)) < 2:
+            time.sleep(0.05)
+        yield runs, bystander
     finally:
-        bystander.kill()
-        orphan.kill()
+        for one in [*psutil.Process(parent.pid).children(), parent, bystander]:
+            one.kill()
+        parent.wait()
+        bystander.wait()
 
 
-@pytest.mark.parametrize("name", ["study.yaml", "settings.yaml", "result.json"])
-def test_a_study_whose_own_files_did_not_fit_on_the_disk_goes_on_when_they_do(tmp_path, name):
+def test_only_the_trainings_of_a_killed_study_are_ended_whoever_is_to_reap_them(orphans):
+    runs, bystander = orphans
+    left = trainings(runs)
+    ending = threading.Thread(target=end_orphans, args=[runs], daemon=True)
+    ending.start()
+    ending.join(60)
+    assert not ending.is_alive(), "it waits for a process that its parent does not reap"
+    assert {process.status() for process in left.values()} == {psutil.STATUS_ZOMBIE}
+    assert bystander.poll() is None
+    end_orphans(runs.parent)
+
+
+def test_what_a_killed_study_left_at_work_ends_before_the_first_run_of_the_next(orphans, tmp_path, monkeypatch):
+    runs, _ = orphans
+    plan = read_plan(plan_file(tmp_path, arms=["uniform"], seeds=[0]))
+    folder = StudyFolder(tmp_path, plan)
+    at_work = []
+    monkeypatch.setattr(runner, "run_all", lambda *_: at_work.append(list(trainings(runs))) or {})
+    run_study(folder, [{}], lambda *_: None)
+    assert at_work == [[], []]
+
+
+def test_a_training_that_may_not_be_ended_is_one_sentence(orphans, monkeypatch):
+    def denied(process):
+        raise psutil.AccessDenied(process.pid)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(psutil.Process, "kill", denied)
+        with pytest.raises(RunFolderError, match="this user may not end it"):
+            end_orphans(orphans[0])
+
+
+@pytest.mark.parametrize(("name", "room"), [("study.yaml", 20), ("settings.yaml", 20), ("result.json", 4)])
+def test_a_study_whose_own_files_did_not_fit_on_the_disk_goes_on_when_they_do(tmp_path, name, room):
     plan = read_plan(plan_file(tmp_path))
     first, second = plan.headline(plan.choose({}))[:2]
 
@@ -220,10 +274,10 @@ def test_a_study_whose_own_files_did_not_fit_on_the_disk_goes_on_when_they_do(tm
         made = created(tmp_path / "study", plan)
         for run in (first, second):
             made.prepare(run).held_out.write_text('{"step": 4, "accuracy": 0.5}\n')
-            made.finish(run, 1.0)
+            made.finish(run)
         return made
 
-    with full_disk(f"{name}.part", room=20), pytest.raises(OSError, match="No space left"):
+    with full_disk(f"{name}.part", room=room), pytest.raises(OSError, match="No space left"):
         work()
     assert not list(tmp_path.glob("study/**/*.part")), "what did not fit takes no space"
     if name == "result.json":
@@ -260,8 +314,8 @@ def test_a_study_that_was_killed_ends_with_the_results_of_one_that_was_not(tmp_p
     begun = metrics.read_text().count("\n")
     assert begun >= 2, "it was at work when it was killed"
     assert not StudyFolder.open(tmp_path / "cut").done(Run("counterfactual", 5e-5, 0))
-    cut, outcome = study(path, tmp_path / "cut", 2, Console(quiet=True))
-    assert not outcome.failed
+    cut, failed = study(path, tmp_path / "cut", 2, Console(quiet=True))
+    assert not failed
     assert outcome_of(cut.path) == outcome_of(whole.path)
     assert not list(cut.path.glob("runs/*/checkpoint-*"))
 
@@ -335,6 +389,19 @@ def test_a_seed_that_is_missing_is_said_and_leaves_its_pair_out(tmp_path):
     assert plain["differences"]["random"]["least_p"] == 0.125
 
 
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([0.5, 0.51], "as many show 24.5 points"),
+        ([0.5, 0.6], "as many show no difference that two accuracies can have"),
+    ],
+)
+def test_what_two_pairs_of_seeds_could_show_is_said_plainly(tmp_path, values, said):
+    arms = {"uniform": [0.5, 0.5], "counterfactual": values, "random": [0.4, 0.5], "inverted": [0.5, 0.4]}
+    (comparison,) = compare(finished(tmp_path, arms))
+    assert f"; {said} with power 0.8; " in verdict(comparison, comparison.arms[1])
+
+
 def test_before_rates_are_chosen_there_are_no_results(tmp_path):
     made = created(tmp_path / "study", read_plan(plan_file(tmp_path, rates=[1e-5, 1e-4], tuning_seeds=[7])))
     assert compare(made) == []
@@ -389,14 +456,28 @@ def test_the_permutation_test_counts_every_flip_of_signs(values):
     assert low - 1e-9 <= difference.mean <= high + 1e-9
 
 
-@pytest.mark.parametrize(("arms", "critical"), [(1, 2.365), (3, 3.128)])
-def test_power_of_the_smallest_visible_difference_holds_in_simulation(arms, critical):
-    draw, deviation, seeds = np.random.default_rng(0), 0.02, 8
+@pytest.mark.parametrize(
+    ("arms", "seeds", "critical"), [(1, 8, 2.365), (3, 8, 3.128), (1, 2, 12.706), (3, 2, 38.188), (11, 2, 140.05)]
+)
+def test_power_of_the_smallest_visible_difference_holds_in_simulation(arms, seeds, critical):
+    draw, deviation = np.random.default_rng(0), 0.02
     sample = draw.normal(0, deviation, seeds)
     visible = smallest_visible((sample / sample.std(ddof=1) * deviation).tolist(), seeds, arms)
     runs = draw.normal(visible, deviation, (4000, seeds))
     t = runs.mean(1) / (runs.std(1, ddof=1) / seeds**0.5)
     assert (t > critical).mean() == pytest.approx(0.8, abs=0.03)
+
+
+@pytest.mark.parametrize(("seeds", "sampled"), [(16, False), (40, True)])
+def test_the_least_p_is_what_a_difference_on_every_seed_gets(tmp_path, seeds, sampled):
+    """Of so many seeds that the flips of signs are not all tried, no p can be told from that of the sample."""
+    arms = {"uniform": [0.5] * seeds, "counterfactual": [0.6 + 0.001 * i for i in range(seeds)]}
+    (comparison,) = compare(finished(tmp_path, arms))
+    found = comparison.differences["counterfactual"]
+    assert found.sampled == sampled
+    assert found.p == pytest.approx(found.least_p, rel=1e-9)
+    assert ("sampled flips" in verdict(comparison, comparison.arms[1])) == sampled
+    assert "cannot show p below 3.1e-05" in verdict(comparison, comparison.arms[1])
 
 
 @pytest.mark.parametrize(("reference", "other"), [([0.1], [0.2]), ([0.1, 0.2], [0.1])])
@@ -486,9 +567,28 @@ def test_what_runs_are_compared_by_may_change_afterwards(tmp_path):
         created(made.path, read_plan(plan_file(tmp_path, seeds=[0, 1], settings=both)))
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+def test_the_last_words_of_a_run_are_text_whatever_stands_in_them(tmp_path, terminal):
+    made = created(tmp_path / "study", read_plan(plan_file(tmp_path, arms={"uniform": None, "a[0.5]": {}}, seeds=[0])))
+    runs = [Run(arm, 5e-5, 0) for arm in made.plan.arms]
+    failed = dict(zip(runs, ("KeyError: '[/INST]'", "[enforce fail at x.cc:672] \x1b[2J gone"), strict=True))
+    console = Console(file=io.StringIO(), width=200, force_terminal=terminal, color_system=None)
+    with _Display(made, console) as display:
+        display.observe(runs, {}, failed)
+    show(made, failed, console)
+    text = console.file.getvalue()
+    for words in ("uniform-5e-05-seed0: KeyError: '[/INST]'", "a[0.5]-5e-05-seed0: [enforce fail at x.cc:672] "):
+        assert words in text
+        assert words.replace(":", " failed,", 1) in text
+    assert "\\x1b[2J gone" in text
+    assert "\x1b[2J" not in text
+    assert any(line.startswith("a[0.5] ") for line in text.splitlines()), "in the table, too"
+
+
 def test_a_study_that_goes_on_tells_what_was_done_before(tmp_path):
     made = finished(tmp_path, GREEDY)
     said = Console(file=io.StringIO(), width=200)
-    folder, outcome = study(tmp_path / "plan.yaml", made.path, 1, said)
-    runs = len(folder.plan.headline(outcome.rates))
+    folder, failed = study(tmp_path / "plan.yaml", made.path, 1, said)
+    runs = len(folder.plan.headline(folder.plan.choose({})))
+    assert not failed
     assert said.file.getvalue() == f"{runs} of {runs} runs were done before\n"

@@ -1,6 +1,7 @@
 """Functions of a trainer's user: each rollout comes with the row that it answers, and what they return is checked."""
 
 import copy
+from dataclasses import replace
 from itertools import islice
 
 import pytest
@@ -162,6 +163,10 @@ def test_settings_that_would_not_be_read_are_refused_at_the_start(policy, tmp_pa
         (
             {"credit_func": lambda rollouts, *_: [sc.Credit(torch.ones(1000))] * len(rollouts)},
             "returned 1000 weights for rollout 0 of [0-9]+ tokens; expected a Credit with one weight a token",
+        ),
+        (
+            {"credit_func": lambda rollouts, *_: [replace(own, reason="bored") for own in halves(rollouts, [], None)]},
+            "credit_func returned the reason 'bored' for rollout 0; expected None, or a key of spancredit.REASONS",
         ),
         ({"probe_func": lambda *_: [None]}, "probe_func returned 1 probes for 16 rollouts; expected one each"),
         ({"probe_func": lambda rollouts, _: ["?"] * len(rollouts)}, "probe_func returned a str for rollout 0"),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import sys
 import time
@@ -64,11 +65,18 @@ def train(context: typer.Context) -> None:
     from spancredit.report.summary import summary
 
     console = Console() if is_main() else Console(quiet=True, force_terminal=False)
+    begun: list[Path] = []
     try:
-        folder = run(context.args, console)
+        folder = run(context.args, console, begun.append)
     except KeyboardInterrupt:
-        console.print("interrupted; spancredit train --resume continues from the last checkpoint")
+        said = f"{resuming(begun[0])} continues from the last checkpoint" if begun else "the run had not begun"
+        console.print(f"interrupted; {said}", soft_wrap=True, highlight=False, markup=False)
         raise typer.Exit(130) from None
+    except Exception as error:
+        full = disk_full(error)
+        if full is None or not begun:
+            raise
+        _fail(DISK.format(full, f"{resuming(begun[0])} continues"), 1)
     if is_main():
         console.print(summary(folder))
 
@@ -101,18 +109,18 @@ def study(
     console = Console(stderr=as_json)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # runs end with it
     try:
-        folder, outcome = run(config, output_dir, processes, console)
+        folder, failed = run(config, output_dir, processes, console)
     except KeyboardInterrupt:
         console.print("interrupted; the same command continues")
         raise typer.Exit(130) from None
     if as_json:
-        typer.echo(json.dumps(plain(folder, outcome.failed), indent=2))
+        typer.echo(json.dumps(plain(folder, failed), indent=2))
     else:
-        show(folder, outcome.failed, console)
+        show(folder, failed, console)
         console.print(
             f"{folder.path}; spancredit report makes a page of it", soft_wrap=True, highlight=False, markup=False
         )
-    raise typer.Exit(1 if outcome.failed else 0)
+    raise typer.Exit(1 if failed else 0)
 
 
 @app.command()
@@ -136,6 +144,14 @@ def report(
 PATIENCE = 10.0  # seconds
 # What the system says of a full disk, and what torch says where it hides that. safetensors quotes the system.
 DISK_FULL = ("No space left on device", "Disk quota exceeded", "unexpected pos ", "PytorchStreamWriter failed writing")
+
+
+DISK = "the disk is full ({}); what was written before is kept: once there is space, {}."
+
+
+def resuming(folder: Path) -> str:
+    """The command that continues a run."""
+    return shlex.join(["spancredit", "train", "--resume", "--output_dir", str(folder)])
 
 
 def disk_full(error: BaseException | None) -> str | None:
@@ -167,11 +183,7 @@ def main() -> None:
         said = disk_full(error)
         if said is None:
             raise
-        _fail(
-            f"the disk is full ({said}); what was written before is kept: once there is space, a run continues with "
-            "spancredit train --resume, a study with the same command.",
-            1,
-        )
+        _fail(DISK.format(said, "the same command continues"), 1)
 
 
 def _fail(sentence: str, status: int) -> NoReturn:

@@ -2,13 +2,12 @@
 
 import os
 import platform
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-PACKAGES = ("spancredit", "torch", "transformers", "trl")
+from spancredit.report.versions import versions
 
 
 def machine(device: str) -> dict[str, Any]:
@@ -18,7 +17,7 @@ def machine(device: str) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "accelerator": torch.cuda.get_device_name() if device == "cuda" else None,
-        "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        "versions": versions(),
     }
 
 

@@ -32,8 +32,11 @@ class Way:
 
     @property
     def name(self) -> str:
-        reach = "" if self.horizon is None else f", horizon {self.horizon}"
-        return f"{self.scorer}{reach}, {self.intervention}"
+        return f"{self.measure}, {self.intervention}"
+
+    @property
+    def measure(self) -> str:
+        return self.scorer if self.horizon is None else f"{self.scorer}, horizon {self.horizon}"
 
     @property
     def config(self) -> CreditConfig:
@@ -64,8 +67,8 @@ def bench_scorers(
 ) -> dict[str, Any]:
     """Ratios to one policy forward, floors, and what the numbers of each way have in common with the definition's.
 
-    Where `sequential` is not among the scorers, the first that is stands in for it. Every contestant runs once
-    beforehand, untimed: that run warms up, holds a scorer to the definition, and gives the drops that are compared.
+    Where `sequential` is not among the scorers, the first that is stands in for it, and is named. Every contestant
+    runs once beforehand, untimed: that run warms up, holds a scorer to the definition, and gives the drops compared.
     """
     for scorer in scorers:
         if scorer not in SCORERS:
@@ -95,7 +98,7 @@ def bench_scorers(
         rows.append({"name": PUBLISHED, "ratio": ratio.get(PUBLISHED), "bytes_of_logits": needed})
     for way, config in configs.items():
         floor = price(work.need(config), prices) / price(forward, prices) if way.scorer == "packed" else None
-        exact = next(found for other, found in drops.items() if other.intervention == way.intervention)
+        exact = drops[reference_of(way, compared)]
         rows.append({"name": way.name, "ratio": ratio[way.name], "floor": floor, **_agreement(way, drops[way], exact)})
     for row in rows:
         row["seconds"] = seconds.get(row["name"], [])
@@ -106,8 +109,15 @@ def bench_scorers(
         "policy_seconds": median(seconds[POLICY]),
         "repeats": repeats,
         "machine": machine(source.device),
+        "reference": reference_of(compared[0], compared).measure if compared else None,
         "rows": rows,
     }
+
+
+def reference_of(way: Way, compared: Sequence[Way]) -> Way:
+    """What a way's numbers are held to: the definition under the same intervention, or else the first there is."""
+    same = [other for other in compared if other.intervention == way.intervention]
+    return next((other for other in same if other.scorer == "sequential"), same[0])
 
 
 def _agreement(way: Way, drops_K: Sequence[float], exact_K: Sequence[float]) -> dict[str, float | None]:

@@ -1,4 +1,4 @@
-"""A report as tables: for people in the terminal, and as Markdown."""
+"""A report as tables, and these in the terminal."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,15 +25,6 @@ def show(report: Report, console: Console | None = None) -> None:
         console.print(table, "", sep="\n")
 
 
-def markdown(report: Report) -> str:
-    """The same as Markdown."""
-    parts = []
-    for title, header, rows in tables_of(report):
-        lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-        parts.append("\n".join([title, "", *("| " + " | ".join(line) + " |" for line in lines)]))
-    return "\n\n".join(parts) + "\n"
-
-
 def tables_of(report: Report) -> list[tuple[str, list[str], Cells]]:
     """Title, header and rows of every table in a report."""
     makers = {"scorers": _scorers, "growth": _growth, "step": _step}
@@ -50,12 +41,13 @@ def _scorers(report: Report) -> list[tuple[str, list[str], Cells]]:
         difference = "" if row.get("difference") is None else f"{row['difference']:.1e}"
         rank = "" if row.get("spearman") is None else f"{row['spearman']:.3f}"
         rows.append([row["name"], ratio, _number(floor), _number(over), difference, rank])
-    work = report["work"]
+    work, reference = report["work"], report["reference"]
+    held = f"; difference: the greatest, in nats, and rank: Spearman's correlation, each with {reference}"
     sizes = f"{_range(work['completion_tokens'])} tokens after {_range(work['prompt_tokens'])}"
     title = (
         f"{_source(report)}; {work['rollouts']} completions of {work['prompts']} prompts, {sizes}, "
         f"{sum(work['spans'])} spans in all. One policy forward takes {_seconds(report['policy_seconds'])}; "
-        f"{UNIT}; difference: the greatest, in nats, and rank: Spearman's correlation, each with sequential."
+        f"{UNIT}{held if reference else ''}."
     )
     return [(title, header, rows)]
 

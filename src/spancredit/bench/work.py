@@ -1,8 +1,6 @@
 """What is scored: completions of random tokens in a given shape, or GSM8K's own solutions."""
 
-import json
 import random
-import re
 from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
 from pathlib import Path
@@ -14,13 +12,13 @@ from spancredit.bench.floor import Item, credit_need
 from spancredit.bench.price import Need
 from spancredit.config import CreditConfig
 from spancredit.counterfactual.interventions import replacement_ids
-from spancredit.errors import ConfigError, ModelError, RecordError
+from spancredit.errors import ConfigError, DataError, ModelError
+from spancredit.tasks import gsm8k
+from spancredit.tasks.task import GSM8K_PROMPT
 from spancredit.text.locate import locate_reasoning
 from spancredit.types import Rollout
 
 MARKER, ANSWER = 2, 2  # tokens between random reasoning and its answer, and in the answer
-CALCULATOR = re.compile(r"<<.*?>>")
-GSM8K_PROMPT = "Question: {question}\nAnswer:"
 SPANS, SIZES = 22 / 4, (91, 149)  # of a solution in the GSM8K work, and its tokens
 LINES, NEAREST = 2000, 20  # of its file that are cut, and candidates of which every choice is tried
 
@@ -112,14 +110,16 @@ def gsm8k_work(path: Path, tokenizer: PreTrainedTokenizerBase | None, count: int
 
     Raises:
         ModelError: if there is no tokenizer.
-        RecordError: if the file is missing, its lines are not GSM8K's, or it has too few.
+        DataError: if the file is missing, its lines are not GSM8K's, or it has too few.
     """
     if tokenizer is None:
         raise ModelError("--work gsm8k needs a tokenizer, which a random shape has not; expected --model.")
-    items = [_gsm8k_item(line, tokenizer) for line in _lines(path)]
+    if not path.is_file():
+        raise DataError(f"--work names {str(path)!r}; expected a file of JSON lines.")
+    items = [_gsm8k_item(problem, tokenizer) for problem in gsm8k.read_jsonl(path)[:LINES]]
     found = [item for item in items if item is not None]
     if len(found) < count:
-        raise RecordError(f"{path} has {len(found)} solutions that can be scored; expected at least {count}.")
+        raise DataError(f"{path} has {len(found)} solutions that can be scored; expected at least {count}.")
     found.sort(key=_strangeness)
     nearest = found[: max(NEAREST, count)]
     chosen = min(combinations(nearest, count), key=lambda some: abs(sum(len(i.spans) for i in some) - SPANS * count))
@@ -127,23 +127,9 @@ def gsm8k_work(path: Path, tokenizer: PreTrainedTokenizerBase | None, count: int
     return Work(tuple(grouped), tokenizer.pad_token_id, tokenizer)
 
 
-def _lines(path: Path) -> list[dict[str, str]]:
-    if not path.is_file():
-        raise RecordError(f"--work names {str(path)!r}; expected a file of JSON lines.")
-    rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()[:LINES], start=1):
-        try:
-            row = json.loads(line)
-            rows.append({name: str(row[name]) for name in ("question", "answer")})
-        except (ValueError, TypeError, KeyError) as error:
-            raise RecordError(f"{path}, line {number}: expected JSON with `question` and `answer`.") from error
-    return rows
-
-
-def _gsm8k_item(row: dict[str, str], tokenizer: PreTrainedTokenizerBase) -> Item | None:
-    prompt = tuple(tokenizer(GSM8K_PROMPT.format(question=row["question"]))["input_ids"])
-    text = " " + CALCULATOR.sub("", row["answer"])
-    completion = tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+def _gsm8k_item(problem: gsm8k.Problem, tokenizer: PreTrainedTokenizerBase) -> Item | None:
+    prompt = tuple(tokenizer(GSM8K_PROMPT.format(question=problem.question))["input_ids"])
+    completion = tuple(tokenizer(problem.solution, add_special_tokens=False)["input_ids"])
     spans, answer = locate_reasoning(0, Rollout(prompt, completion), tokenizer, CreditConfig())
     if answer is None or not spans:
         return None

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from spancredit.commands.bench_report import Notes, check, give, read_horizon, source_of
+from spancredit.commands.bench_report import check, give, noting, read_horizon, source_of
 from spancredit.errors import ConfigError
 
 app = typer.Typer(
@@ -78,7 +78,7 @@ def scorers(
 
     source = source_of(model, shape, dtype, device, seed)
     reaches = [read_horizon(part) for part in horizons.split(",") if part]
-    with Notes(as_json) as note:
+    with noting(as_json) as note:
         report = bench_scorers(source, make_work, scorers.split(","), interventions.split(","), reaches, repeats, note)
     give(report, as_json, out)
 
@@ -125,7 +125,7 @@ def growth(
     settings: dict[str, Any] = {"intervention": intervention, "horizon": horizon}
     config = CreditConfig(**settings)
     source = source_of(model, shape or (None if model else "tiny"), dtype, device, seed)
-    with Notes(as_json) as note:
+    with noting(as_json) as note:
         report = bench_growth(source, tables.split(","), quick, rollouts, config, repeats, note)
     give(report, as_json, out)
     if plot is not None:
@@ -174,6 +174,6 @@ def step(
         return embedded_job(source, count) if shape is None else random_job(source, count, prompt, completion, spans)
 
     credit = {name: value for name, value in {"horizon": horizon, "budget": budget}.items() if value is not None}
-    with Notes(as_json) as note:
+    with noting(as_json) as note:
         report = bench_step(source, make_job, steps, batch, generations, credit, note)
     give(report, as_json, out)

@@ -1,7 +1,8 @@
 """What the `spancredit bench` commands share: reading their options, and giving out a report."""
 
 import json
-import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,20 +48,11 @@ def give(report: dict[str, Any], as_json: bool, out: Path | None) -> None:
         show(report)
 
 
-class Notes:
-    """What is being measured, shown on standard error while it runs on a terminal."""
+@contextmanager
+def noting(silent: bool) -> Iterator[Callable[[str], Any]]:
+    """Takes what is being measured, and shows it on standard error while it runs on a terminal."""
+    from spancredit.commands.quiet import quiet
 
-    def __init__(self, quiet: bool):
-        from transformers.utils import logging
-
-        warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers|trl")
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-        self.status = Console(stderr=True, quiet=quiet).status("")
-
-    def __enter__(self) -> Any:
-        self.status.start()
-        return lambda text: self.status.update(text)
-
-    def __exit__(self, *_: object) -> None:
-        self.status.stop()
+    quiet()
+    with Console(stderr=True, quiet=silent).status("") as status:
+        yield status.update

@@ -135,8 +135,8 @@ def evaluate(
     del asked["sandbox_processes"], asked["outcome"]  # which decide nothing here
     asked |= {"problems": len(questions), "checksum": checksum(chosen)}
     asked |= {"prompts": prompts_checksum(tokenizer, questions), "weights": fingerprint(policy)}
-    default = EvalFolder.free(EVALS / f"{task}-{Path(model).name}", asked)
-    folder = EvalFolder.create(output_dir or default, asked)
+    path = output_dir or EvalFolder.free(EVALS / f"{task}-{Path(model).name}", asked)
+    folder = EvalFolder.create(path, asked)
     with locked(folder.path, "evaluation"):
         if before := len(folder.rows()):
             words = f"{folder.path}: {before} of {len(questions)} problems were answered before"

@@ -34,6 +34,10 @@ def explain(
         typer.Option(help="Of gsm8k: a JSONL file, a folder with train.jsonl and test.jsonl, or a name on the hub."),
     ] = None,
     split: Annotated[str, typer.Option(help="held_out (GSM8K's test split) or train.")] = "held_out",
+    difficulty: Annotated[
+        str | None,
+        typer.Option(help="Of wordproblems: easy, medium, hard, long, noisy, chatty; of functions the first three."),
+    ] = None,
     problem: Annotated[
         int | None, typer.Option(help="Of the split, from 0, as spancredit eval numbers them. Default: the first.")
     ] = None,
@@ -97,7 +101,8 @@ def explain(
     for flag, path in {"--svg": svg, "--html": html}.items():
         if path is not None and not path.parent.is_dir():
             raise SpanCreditError(f"{flag} is {path}; expected a file in a folder that exists.")
-    of_problem = {"task": task, "dataset": dataset, "problem": problem is not None, "gold": gold, "few_shot": few_shot}
+    of_problem: dict[str, Any] = {"task": task, "dataset": dataset, "difficulty": difficulty, "gold": gold}
+    of_problem |= {"problem": problem is not None, "few_shot": few_shot}
     if prompt is not None and any(of_problem.values()):
         flag = next(name for name, given in of_problem.items() if given)
         raise ConfigError(f"--{flag} is for a problem of a task, and a prompt is given; expected one of the two.")
@@ -118,7 +123,7 @@ def explain(
         request = Request(
             prompt=None if prompt is None else _text(prompt),
             completion=None if completion is None else _text(completion),
-            settings=settings_of(split, dataset, few_shot, difficulty=None if task else "easy", **asked),
+            settings=settings_of(split, dataset, few_shot, difficulty=difficulty, **asked),
             split=split,
             problem=problem or 0,
             gold=gold,

@@ -1,17 +1,16 @@
 """What `spancredit explain` explains: a prompt with its completion, given, sampled, or a problem's own solution."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from transformers import PreTrainedTokenizerBase
 
 from spancredit.config import CreditConfig
-from spancredit.counterfactual.forward import eval_mode
 from spancredit.credit import assign_credit
 from spancredit.errors import ConfigError, RolloutError
-from spancredit.evaluation.generate import SAMPLING, first_of, nothing_preset
+from spancredit.evaluation.generate import SAMPLING, first_of, generated
 from spancredit.models import load_policy, ready
 from spancredit.randomness import seeded
 from spancredit.report.explainprogress import ExplainProgress
@@ -21,6 +20,7 @@ from spancredit.tasks.prompts import Prompt
 from spancredit.tasks.settings import TaskSettings
 from spancredit.tasks.task import Task, load_task
 from spancredit.text.align import align
+from spancredit.training.functions import credited
 from spancredit.types import Rollout
 
 
@@ -81,13 +81,15 @@ def explained(request: Request, progress: ExplainProgress) -> dict[str, Any]:
         if subject.judge is not None:
             reward = subject.judge(tokenizer.decode(completion, skip_special_tokens=True))
     rollout = Rollout(prompt, completion, advantage=-1.0 if reward == 0 else None)  # blame goes by it
-    if subject.probe_func is not None:
-        rollout = replace(rollout, probe=subject.probe_func([rollout], [subject.row])[0])
     with progress.step("scoring", model, "forward"):
-        if subject.credit_func is not None:
-            credit = subject.credit_func([rollout], [subject.row], request.config)[0]
-        else:
-            credit = assign_credit(model, tokenizer, [rollout], request.config)[0]
+        (rollout,), (credit,) = credited(
+            [rollout],
+            [subject.row],
+            request.config,
+            lambda some: assign_credit(model, tokenizer, some, request.config),
+            subject.probe_func,
+            subject.credit_func,
+        )
     return make_record(rollout, credit, tokenizer, step=0, reward=reward, right=None if reward is None else reward == 1)
 
 
@@ -151,17 +153,12 @@ def _sample(
     model: Any, tokenizer: PreTrainedTokenizerBase, prompt: list[int], stops: tuple[str, ...], request: Request
 ) -> list[int]:
     """One completion, without the first stop text and what follows it."""
-    input_ids = torch.tensor([prompt], device=model.device)
-    with seeded(model.device, request.seed), eval_mode(model), nothing_preset(model):
-        output_BL = model.generate(
-            input_ids=input_ids,
-            attention_mask=torch.ones_like(input_ids),
-            max_new_tokens=request.max_new_tokens,
-            pad_token_id=tokenizer.pad_token_id,
-            **({"stop_strings": list(stops), "tokenizer": tokenizer} if stops else {}),
-            **{**SAMPLING, "temperature": request.config.temperature},
+    ids_BL = torch.tensor([prompt], device=model.device)
+    sampling = {**SAMPLING, "temperature": request.config.temperature}
+    with seeded(model.device, request.seed):
+        (completion,) = generated(
+            model, tokenizer, ids_BL, torch.ones_like(ids_BL), request.max_new_tokens, stops, **sampling
         )
-    completion = output_BL[0, len(prompt) :].tolist()
     aligned = align(tokenizer, completion)
     end = first_of(stops, aligned.text)
     return completion if end == len(aligned.text) else completion[: aligned.tokens_of(end, len(aligned.text))[0]]

@@ -16,8 +16,8 @@ from spancredit.errors import ConfigError
 from spancredit.models import load_policy
 from spancredit.tasks.settings import BY_EXECUTION
 from spancredit.tasks.task import Task, load_task
+from spancredit.training.checked import prompts_per_batch
 from spancredit.training.functions import check_credit_func
-from spancredit.training.sampling import prompts_per_batch
 from spancredit.training.trl import CreditGRPOConfig
 
 
@@ -84,6 +84,16 @@ def parse_checked(config: Path | None, flags: list[str]) -> tuple[TaskArguments,
         raise ConfigError(
             "chat_template_kwargs would change what training asks and not what held-out accuracy does; expected a chat "
             "template that is as it should be."
+        )
+    if task.held_out_sampled and arguments.use_vllm and arguments.generation_kwargs:
+        raise ConfigError(
+            "generation_kwargs are vLLM's, which samples in training, and held-out problems are sampled without it; "
+            "expected no held_out_sampled, or no generation_kwargs."
+        )
+    if arguments.resume_from_checkpoint is not None:
+        raise ConfigError(
+            f"resume_from_checkpoint is {arguments.resume_from_checkpoint!r}; expected --resume, which continues a run "
+            "from its last checkpoint with its own settings."
         )
     _peft_config(model)
     return task, arguments, model

@@ -16,6 +16,7 @@ from spancredit.report.lines import append_lines
 from spancredit.report.progress import RunProgress
 from spancredit.report.records import make_record
 from spancredit.report.runfolder import RunFolder, in_words
+from spancredit.report.spaced import spaced
 from spancredit.report.visible import visible
 from spancredit.training.trl import CreditBatch
 
@@ -28,7 +29,7 @@ class Recorder(TrainerCallback):
     Args:
         exam: What accuracy is measured on before, after, and every `held_out_steps` optimizer steps.
         sampling: How its questions are sampled as well, as arguments of `generate`; None: they are not.
-        records_per_step: Rollouts of each generation batch that become records, evenly spaced over it.
+        records_per_step: Rollouts of each generation batch that become records, at most, evenly spaced over it.
         group: The processes, if there are several, talking on the CPU.
     """
 
@@ -64,8 +65,6 @@ class Recorder(TrainerCallback):
 
     def record(self, batch: CreditBatch) -> None:
         """Observer of `CreditGRPOTrainer`."""
-        size = len(batch.rollouts)
-        every = math.ceil(size / self.records_per_step) if self.records_per_step else size + 1
         rows = [
             make_record(
                 batch.rollouts[i],
@@ -75,7 +74,7 @@ class Recorder(TrainerCallback):
                 batch.rewards[i],
                 right=verdict(batch.first_rewards[i]),
             )
-            for i in range(every // 2, size, every)
+            for i in spaced(range(len(batch.rollouts)), self.records_per_step)
         ]
         append_lines(self.folder.records, rows)
 

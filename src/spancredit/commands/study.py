@@ -1,9 +1,7 @@
 """`spancredit study`: arms x seeds from one YAML file, run, continued, and compared."""
 
-import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +14,18 @@ from rich.text import Text
 from spancredit.commands.prepare import parse_checked
 from spancredit.commands.quiet import quiet
 from spancredit.errors import ConfigError, SpanCreditError
-from spancredit.report.lines import write
+from spancredit.report.visible import visible
 from spancredit.study.folder import StudyFolder
 from spancredit.study.plan import Plan, Run, read_plan
 from spancredit.study.results import compare
-from spancredit.study.runner import Outcome, run_study, slots_for
+from spancredit.study.runner import run_study, slots_for
 from spancredit.study.terminal import headline, progress
 
 
 def study(
     config: Path, output_dir: Path | None, processes: int | None, console: Console
-) -> tuple[StudyFolder, Outcome]:
-    """Run a study, or what is left of it.
+) -> tuple[StudyFolder, dict[Run, str]]:
+    """Run a study, or what is left of it. The last words of each run that failed come with its folder.
 
     Raises:
         ConfigError: if the plan, or the settings of one of its arms, are not what they should be.
@@ -38,12 +36,9 @@ def study(
     quiet()
     plan = read_plan(config)
     devices = _devices(plan)
-    with StudyFolder.at_work(output_dir or Path("studies") / config.stem, plan) as folder:
-        with _Display(folder, console) as display:
-            outcome = run_study(folder, slots_for(processes, devices), display.observe)
-        if outcome.rates is not None:
-            write(folder.path / "rates.json", json.dumps(asdict(outcome.rates)) + "\n")
-    return folder, outcome
+    place = output_dir or Path("studies") / config.stem
+    with StudyFolder.at_work(place, plan) as folder, _Display(folder, console) as display:
+        return folder, run_study(folder, slots_for(processes, devices), display.observe)
 
 
 def show(folder: StudyFolder, failed: dict[Run, str], console: Console) -> None:
@@ -54,7 +49,7 @@ def show(folder: StudyFolder, failed: dict[Run, str], console: Console) -> None:
     if not comparisons:
         console.print("Learning rates are not chosen yet: tuning runs are missing, so the headline has not begun.")
     for run, words in failed.items():
-        console.print(Text(f"{run.name} failed, {words}", style="bold red"), soft_wrap=True)
+        console.print(Text(visible(f"{run.name} failed, {words}"), style="bold red"), soft_wrap=True)
 
 
 def plain(folder: StudyFolder, failed: dict[Run, str]) -> dict[str, Any]:
@@ -101,7 +96,7 @@ class _Display:
 
     def observe(self, runs: Sequence[Run], working: Any, failed: dict[Run, str]) -> None:
         if self.live:
-            words = [Text(f"{run.name}: {why}", style="red") for run, why in failed.items()]
+            words = [Text(visible(f"{run.name}: {why}"), style="red") for run, why in failed.items()]
             self.live.update(Group(progress(self.folder, runs, working, failed), *words))
             return
         if runs is not self.runs:
@@ -114,6 +109,5 @@ class _Display:
                 self.said.add(run)
                 accuracy = self.folder.accuracy(run)
                 result = failed.get(run) if accuracy is None else f"held-out accuracy {accuracy:.1%}"
-                self.console.print(
-                    f"{len(self.said & set(runs)):>4} of {len(runs)}  {run.name}: {result}", highlight=False
-                )
+                line = f"{len(self.said & set(runs)):>4} of {len(runs)}  {run.name}: {result}"
+                self.console.print(Text(visible(line)), soft_wrap=True)

@@ -1,6 +1,7 @@
 """`spancredit train`: the main job. Rollouts, credit, DAPO updates, and a run folder that shows what happened."""
 
 import json
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
@@ -29,10 +30,13 @@ from spancredit.training.trl import CreditGRPOConfig, CreditGRPOTrainer
 RUNS = Path("runs")
 
 
-def train(argv: list[str], console: Console | None = None) -> RunFolder:
+def train(argv: list[str], console: Console | None = None, begun: Callable[[Path], Any] = lambda _: None) -> RunFolder:
     """Run the job that the command line asks for, to its end; with `--resume`, from its last checkpoint.
 
     Every process of a launcher calls it; the main one alone writes the run folder and shows it.
+
+    Args:
+        begun: Told the run's folder as soon as there is one.
     """
     quiet()
     request = read_request(argv)
@@ -51,6 +55,7 @@ def train(argv: list[str], console: Console | None = None) -> RunFolder:
     group = talking()
     with ExitStack() as held:
         folder, checkpoint = once(partial(_run, request, resumed, asked.task, arguments, held), group)
+        begun(folder.path)
         agreed(folder.check_seen, group)
         arguments.output_dir = str(folder.path)
         arguments.disable_tqdm = True
@@ -105,7 +110,7 @@ def _batch_in_words(arguments: CreditGRPOConfig) -> str:
 def _sampling(arguments: CreditGRPOConfig) -> dict[str, Any]:
     """How training samples, for `generate`."""
     names = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
-    return {name: getattr(arguments, name) for name in names}
+    return {name: getattr(arguments, name) for name in names} | (arguments.generation_kwargs or {})
 
 
 def _run(

@@ -109,8 +109,13 @@ def parse(config: Path | None, flags: list[str]) -> tuple[TaskArguments, CreditG
         ConfigError: if a key or a value is not what it should be.
     """
     settings = read_yaml(config) if config else {}
-    parser = _Settings((TaskArguments, CreditGRPOConfig, ModelConfig), prog="spancredit train", epilog=EXAMPLES)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = _Settings(
+        (TaskArguments, CreditGRPOConfig, ModelConfig),
+        prog="spancredit train",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,  # by whole names it is decided whether the bundled policy's recipe is laid under
+    )
     first = _Parser(add_help=False, allow_abbrev=False)
     first.add_argument("--model_name_or_path", "--model-name-or-path", default=settings.get("model_name_or_path"))
     first.add_argument("--task", default=settings.get("task", "wordproblems"))
@@ -127,7 +132,7 @@ def parse(config: Path | None, flags: list[str]) -> tuple[TaskArguments, CreditG
     try:
         return parser.parse_args_and_config(args=[*flags, *(["--config", str(config)] if config else [])])
     except (ValueError, TypeError) as error:
-        unknown = re.search(r"not used by the HfArgumentParser: \['(--\w+)", str(error))
+        unknown = re.search(r"not used by the HfArgumentParser: \['(--[\w-]+)", str(error))
         if unknown:
             raise UnknownNameError(
                 "flag", unknown[1], [o for o in parser._option_string_actions if "_" in o]

@@ -11,6 +11,7 @@ from spancredit.counterfactual.forward import eval_mode, row_logps
 from spancredit.counterfactual.interventions import Row
 from spancredit.counterfactual.scorers import TOLERANCE
 from spancredit.doctor.facts import Comparison
+from spancredit.report.spaced import spaced
 from spancredit.types import Credit, Rollout
 
 Score = Callable[[Sequence[Rollout], CreditConfig], list[Credit]]
@@ -19,7 +20,7 @@ COMPARED = 4  # rollouts: one forward for each of their spans
 
 def compared(score: Score, rollouts: Sequence[Rollout], config: CreditConfig, dtype: torch.dtype) -> Comparison | None:
     """The drops of a few rollouts of all lengths, by the scorer and by the definition; None without a rollout."""
-    chosen = spread(sorted(rollouts, key=lambda one: len(one.completion_ids)), COMPARED)
+    chosen = spaced(sorted(rollouts, key=lambda one: len(one.completion_ids)), COMPARED)
     if not chosen:
         return None
     exact = score(chosen, replace(config, scorer="sequential"))
@@ -38,13 +39,6 @@ def _logps(credit: Credit) -> list[float]:
     """Of the answer, clean and with each span masked, in nats."""
     clean = credit.answer_logp
     return [] if clean is None else [clean, *(clean - span.drop for span in credit.spans)]
-
-
-def spread(ordered: Sequence[Any], count: int) -> list[Any]:
-    """So many of them, the first and the last and evenly between."""
-    if len(ordered) <= count:
-        return list(ordered)
-    return [ordered[round(i * (len(ordered) - 1) / (count - 1))] for i in range(count)]
 
 
 def training_noise(model: Any, rollout: Rollout, temperature: float, seed: int) -> float:

@@ -10,9 +10,11 @@ from spancredit.counterfactual.packable import why_not
 from spancredit.doctor.compare import dropouts_of
 from spancredit.doctor.facts import Setup
 from spancredit.doctor.rollouts import Job, Trial
+from spancredit.training.config import CreditGRPOConfig
 
 SHOWN = 40  # characters of a prompt
 NEUTRAL = {"top_p": (1.0, None), "top_k": (0, -1, None), "min_p": (0.0, None), "repetition_penalty": (1.0, None)}
+NOT_SAMPLING = ("max_new_tokens", "use_cache", "cache_implementation")  # of generation_kwargs
 CHAT_NAME = re.compile(r"instruct|chat|(?<![a-z])it(?![a-z])", re.IGNORECASE)
 TURN = re.compile(r"<\|?(?:im_start|start_of_turn|turn|start_header_id|user|assistant|end_of_turn)\|?>|\[INST\]")
 
@@ -28,7 +30,7 @@ def setup_of(job: Job, trial: Trial) -> Setup:
         outcome=job.outcome,
         max_completion_length=limit(job),
         dynamic_sampling_rounds=asked.dynamic_sampling_rounds,
-        bent=[f"{name}={getattr(asked, name)}" for name, none in NEUTRAL.items() if getattr(asked, name) not in none],
+        bent=bent(asked),
         dropouts=dropouts_of(trial.trainer.model),
         pad="none" if not job.had_pad else "end" if pad == end else "own",
         ends=[str(tokenizer.convert_ids_to_tokens(one)) for one in sorted(ends_of(trial.trainer.model, tokenizer))],
@@ -40,6 +42,18 @@ def setup_of(job: Job, trial: Trial) -> Setup:
         unpackable=why_not(trial.trainer.model),
         other_engine=asked.use_vllm,
     )
+
+
+def bent(asked: CreditGRPOConfig) -> list[str]:
+    """Settings by which tokens are not drawn from the distribution that is scored; generation_kwargs come last."""
+    own = asked.generation_kwargs or {}
+    given = {name: getattr(asked, name) for name in NEUTRAL} | own
+    neutral = {**NEUTRAL, "temperature": (asked.temperature,), "do_sample": (True,)}
+    return [
+        f"{name}={value}"
+        for name, value in given.items()
+        if name not in NOT_SAMPLING and value not in neutral.get(name, ())
+    ]
 
 
 def limit(job: Job) -> int:

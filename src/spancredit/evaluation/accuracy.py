@@ -84,7 +84,7 @@ def sampled_accuracy(
 
     Args:
         group: As for `greedy_accuracy`. Each rank draws from a seed of its own, so other ranks draw other completions.
-        sampling: For `generate`; by default the policy's own distribution.
+        sampling: For `generate`, over the exam's `max_new_tokens`; by default the policy's own distribution.
     """
     with seeded(model.device, seed + (dist.get_rank(group) if group is not None else 0)):
         return _accuracy(model, tokenizer, exam, {**SAMPLING, **sampling}, group)
@@ -101,7 +101,7 @@ def _accuracy(
     for batch in own_batches(exam, group):
         asked = batch or exam.questions[:1]  # to keep company: sharded weights are gathered by all ranks together
         prompts = [question.prompt for question in asked]
-        completed = complete(model, tokenizer, prompts, exam.max_new_tokens, **decoding)
+        completed = complete(model, tokenizer, prompts, **{"max_new_tokens": exam.max_new_tokens, **decoding})
         if batch:
             answers = [str(question.answer) for question in batch]
             right += int(sum(exam.reward(completions=[one.text for one in completed], answer=answers)))

@@ -9,7 +9,6 @@ import platform
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from spancredit.errors import RunFolderError
 from spancredit.report.lines import append_lines, is_json, keep_until, read_lines, write
-from spancredit.report.runfolder import PACKAGES
+from spancredit.report.versions import versions
 from spancredit.tasks.chat import render
 from spancredit.tasks.task import Problem, Question
 
@@ -48,11 +47,10 @@ class EvalFolder:
                     "continue it, or another --output_dir."
                 )
             return folder
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if not _is_free(path):
             raise RunFolderError(f"{path} exists and holds no evaluation; expected a free name or an empty folder.")
         path.mkdir(parents=True, exist_ok=True)
-        versions = {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
-        facts = {"settings": asked, "versions": versions, "machine": platform.platform()}
+        facts = {"settings": asked, "versions": versions(), "machine": platform.platform()}
         write(path / FACTS, json.dumps(facts, indent=2) + "\n")
         return folder
 
@@ -60,7 +58,7 @@ class EvalFolder:
     def free(cls, path: Path, asked: dict[str, Any]) -> Path:
         """The path, or the first of path-2, path-3 ... that holds nothing, or this evaluation."""
         candidates = [path, *(path.with_name(f"{path.name}-{n}") for n in range(2, 10_000))]
-        return next(one for one in candidates if not (one / FACTS).exists() or not cls(one).changed(asked))
+        return next(one for one in candidates if _is_free(one) or cls(one)._is_of(asked))
 
     @classmethod
     def open(cls, path: Path) -> "EvalFolder":
@@ -74,6 +72,10 @@ class EvalFolder:
         if not (path / RESULT).is_file():
             raise RunFolderError(f"the evaluation in {path} is not done; the command that began it continues it.")
         return cls(path)
+
+    def _is_of(self, asked: dict[str, Any]) -> bool:
+        facts = self.path / FACTS
+        return facts.is_file() and is_json(facts) and not self.changed(asked)
 
     def changed(self, asked: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
         """Settings that were others when the evaluation began: before, and now."""
@@ -110,6 +112,10 @@ class EvalFolder:
 
     def finish(self, result: dict[str, Any]) -> None:
         write(self.path / RESULT, json.dumps(result, indent=2) + "\n")
+
+
+def _is_free(path: Path) -> bool:
+    return not path.exists() or (path.is_dir() and not any(path.iterdir()))
 
 
 def fingerprint(model: PreTrainedModel) -> int:

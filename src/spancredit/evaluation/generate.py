@@ -1,10 +1,11 @@
-"""Completions of a batch of prompts, as text."""
+"""Completions of a batch of prompts, as ids and as text."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from spancredit.counterfactual.forward import eval_mode
@@ -58,17 +59,35 @@ def complete(
     inputs = tokenizer(texts, return_tensors="pt", padding=True, padding_side="left", add_special_tokens=not chat).to(
         model.device
     )
+    rows = generated(model, tokenizer, inputs["input_ids"], inputs["attention_mask"], max_new_tokens, stops, **decoding)
+    return list(_completed(model, tokenizer, rows, max_new_tokens, stops))
+
+
+def generated(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    input_ids_BL: torch.Tensor,
+    mask_BL: torch.Tensor,
+    max_new_tokens: int,
+    stops: tuple[str, ...] = (),
+    **decoding: Any,
+) -> list[list[int]]:
+    """Ids of one completion a prompt, as `generate` gives them: padded, and with the stop text that ended them.
+
+    Args:
+        input_ids_BL, mask_BL: int64, the prompts, padded on the left, on the model's device; 1 where no pad stands.
+        decoding: For `generate`.
+    """
     with eval_mode(model), nothing_preset(model):
         output_BL = model.generate(
-            input_ids=inputs["input_ids"],
-            attention_mask=inputs["attention_mask"],
+            input_ids=input_ids_BL,
+            attention_mask=mask_BL,
             max_new_tokens=max_new_tokens,
-            pad_token_id=tokenizer.pad_token_id,
             **({"stop_strings": list(stops), "tokenizer": tokenizer} if stops else {}),
-            **decoding,
+            **{"pad_token_id": tokenizer.pad_token_id, **decoding},
         )
-    completions_BT = output_BL[:, inputs["input_ids"].size(1) :]
-    return list(_completed(model, tokenizer, completions_BT.tolist(), max_new_tokens, stops))
+    completions_BT: torch.Tensor = output_BL[:, input_ids_BL.size(1) :]
+    return completions_BT.tolist()
 
 
 def _completed(

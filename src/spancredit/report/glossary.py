@@ -6,7 +6,6 @@ from spancredit.tasks.code.judge import STATUSES
 from spancredit.types import REASONS
 
 NAMED = {"REASON": tuple(REASONS), "STATUS": STATUSES}  # what may stand in the last place of a name
-FREE = ("KIND", "METHOD")  # places that anything may stand in: kinds come from segmenters, methods from measuring
 
 
 @dataclass(frozen=True)
@@ -88,16 +87,3 @@ METRICS = (
         "completions of a reward call that math-verify did not judge in time: they score 0",
     ),
 )
-
-
-def metric_of(name: str) -> Metric | None:
-    """The entry that a logged name belongs to; None if there is none."""
-    return next((metric for metric in METRICS if _belongs(name, metric.name)), None)
-
-
-def _belongs(name: str, known: str) -> bool:
-    head, _, place = known.rpartition("/")
-    if place not in NAMED and place not in FREE:
-        return name == known
-    value = name.removeprefix(f"{head}/")
-    return value != name and (value in NAMED[place] if place in NAMED else bool(value) and "/" not in value)

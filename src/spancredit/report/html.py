@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
 from spancredit.report.records import measure_of, right_of
+from spancredit.report.spaced import spaced
 from spancredit.report.visible import shown, visible
 
 PAGE = Path(__file__).parent / "page"
@@ -78,13 +79,6 @@ def page(
         script_hash=_hash(script),
         data=Markup(_json(rollouts)),
     )
-
-
-def spaced(records: Sequence[Record], most: int) -> list[Record]:
-    """At most so many of them, evenly spaced."""
-    if len(records) <= most:
-        return list(records)
-    return [records[i * len(records) // most] for i in range(most)]
 
 
 def _rollout(arm: str, record: Record) -> dict[str, Any]:

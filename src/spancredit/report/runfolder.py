@@ -10,7 +10,6 @@ model/          the trained policy               .lock             held while a 
 import json
 import platform
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,7 @@ from spancredit.errors import RunFolderError
 from spancredit.report.checkpoints import is_safetensors
 from spancredit.report.form import of_accuracy, of_metrics, of_record
 from spancredit.report.lines import is_json, keep_until, read_lines, write
-
-PACKAGES = ("spancredit", "torch", "transformers", "trl", "accelerate", "datasets")
+from spancredit.report.versions import versions
 
 
 @dataclass(frozen=True)
@@ -65,8 +63,7 @@ class RunFolder:
         path.mkdir(parents=True, exist_ok=True)
         if settings is not None:
             write(path / "settings.yaml", settings.read_text(encoding="utf-8"))
-        versions = {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
-        facts = {"flags": flags, "seed": seed, "processes": processes, "weights": weights, "versions": versions}
+        facts = {"flags": flags, "seed": seed, "processes": processes, "weights": weights, "versions": versions()}
         facts["machine"] = platform.platform()
         write(path / "run.json", json.dumps(facts, indent=2) + "\n")
         return cls(path)

@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from spancredit.report.figures import PALETTE, plain
 from spancredit.report.means import drop_keys, mean_of
 from spancredit.study.results import ArmResult, Comparison
-from spancredit.study.statistics import median_steps, spread
+from spancredit.study.statistics import mean_and_deviation, median_steps
 
 MARKERS = "osD^vP*X"
 PHASES = {"generation": "generation/seconds", "credit": "credit/seconds", "steps": "step_advantages/seconds"}
@@ -33,7 +33,7 @@ def learning_curves(comparison: Comparison) -> Figure:
             for row in curve:
                 points[row["step"]].append(100 * row["accuracy"])
         steps = sorted(points)
-        middles, deviations = zip(*(spread(points[step]) for step in steps), strict=True)
+        middles, deviations = zip(*(mean_and_deviation(points[step]) for step in steps), strict=True)
         low, high = ([m + sign * d for m, d in zip(middles, deviations, strict=True)] for sign in (-1, 1))
         colour = colours[arm.arm]
         axes.plot(steps, middles, color=colour, label=_label(arm), marker=MARKERS[i % len(MARKERS)], markersize=4)

@@ -1,10 +1,10 @@
 """A study's folder, and what its runs left there.
 
-study.yaml              the plan                        rates.json     rates chosen on the tuning seeds
-runs/ARM-RATE-seedN/    run folders of `spancredit train`, each with its train.log and, once it is done, result.json
+study.yaml              the plan
+runs/ARM-RATE-seedN/    run folders of `spancredit train`, each with its train.log and, which says that it is done,
+                        result.json
 """
 
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -61,8 +61,12 @@ class StudyFolder:
             raise RunFolderError(f"{path} holds no study; expected a folder with a study.yaml.")
         return cls(path.resolve(), read_plan(path / "study.yaml"))
 
+    @property
+    def runs(self) -> Path:
+        return self.path / "runs"
+
     def of(self, run: Run) -> RunFolder:
-        return RunFolder(self.path / "runs" / run.name)
+        return RunFolder(self.runs / run.name)
 
     def prepare(self, run: Run) -> RunFolder:
         """The run's folder, with its settings."""
@@ -71,10 +75,10 @@ class StudyFolder:
         write(folder.path / "settings.yaml", yaml.safe_dump(self.plan.settings_of(run), sort_keys=False))
         return folder
 
-    def finish(self, run: Run, seconds: float) -> None:
+    def finish(self, run: Run) -> None:
         """Note that a run is done, and give back what only resuming it needed."""
         folder = self.of(run)
-        write(folder.path / "result.json", json.dumps({"seconds": seconds}) + "\n")
+        write(folder.path / "result.json", "{}\n")
         for checkpoint in folder.path.glob("checkpoint-*"):
             shutil.rmtree(checkpoint)
 

@@ -62,7 +62,7 @@ def _headline(number: int, comparison: Comparison) -> Section:
         f"Held-out accuracy, {comparison.measure}, {comparison.name}",
         notes=[
             NOTES.format(reference=comparison.reference),
-            "p: exact sign-flip permutation test, and the least that so many seeds can give",
+            "p: sign-flip permutation test, and the least that so many seeds can give",
             *(f"{arm.arm}: {verdict(comparison, arm)}" for arm in comparison.arms),
         ],
         header=(*HEADLINE, f"{OTHER[comparison.measure]} (sd)"),
@@ -90,7 +90,7 @@ def _against(difference: Difference | None) -> list[str]:
     if difference is None:
         return [""] * 4
     intervals = [points(difference.student), points(difference.bootstrap)]
-    return [f"{100 * difference.mean:+.1f}", *intervals, f"{difference.p:.3f} ({difference.least_p:.3f})"]
+    return [f"{100 * difference.mean:+.1f}", *intervals, f"{difference.p:.3f} ({difference.least_p:.2g})"]
 
 
 def _credit(metrics: Metrics) -> Section:

@@ -12,12 +12,14 @@ from typing import IO
 
 import psutil
 
+from spancredit.errors import RunFolderError
 from spancredit.study.folder import StudyFolder
-from spancredit.study.plan import Rates, Run
+from spancredit.study.plan import Run
 
 POLL = 0.5  # seconds
 LOG = "train.log"
-TRAIN = ["-m", "spancredit", "train"]
+TRAIN, INTO = ["-m", "spancredit", "train"], "--output_dir"  # how the command of a run begins, and what ends it
+PATIENCE = 30.0  # seconds in which a process that was killed has to end
 LINES = 4096  # bytes of a log in which its last words are looked for
 
 
@@ -43,38 +45,31 @@ class Working:
 
     process: subprocess.Popen[bytes]
     log: IO[bytes]
-    started: float
     slot: Slot
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a study's runs.
-
-    Args:
-        rates: Of the headline; None if tuning failed, so that none could be chosen.
-        failed: For each run that ended in an error, its last words.
-    """
-
-    rates: Rates | None
-    failed: dict[Run, str]
 
 
 Observer = Callable[[Sequence[Run], "dict[Run, Working]", "dict[Run, str]"], None]
 
 
-def run_study(folder: StudyFolder, slots: Sequence[Slot], observe: Observer) -> Outcome:
-    """Tuning, then the headline at the rates it chose. What is done already is not done again.
+def run_study(folder: StudyFolder, slots: Sequence[Slot], observe: Observer) -> dict[Run, str]:
+    """Tuning, then, if none of it fails, the headline at the rates it chose. What is done already is not done again.
 
     Args:
         slots: One for each run that may be at work at a time.
         observe: Called now and then with the runs of the phase, those that are at work, and those that failed.
+
+    Returns:
+        For each run that ended in an error, its last words.
+
+    Raises:
+        RunFolderError: if what a killed study left at work cannot be ended.
     """
+    end_orphans(folder.runs)
     failed = run_all(folder, folder.plan.tuning, slots, observe)
     if failed:
-        return Outcome(None, failed)
+        return failed
     rates = folder.plan.choose(folder.accuracies(folder.plan.tuning))
-    return Outcome(rates, run_all(folder, folder.plan.headline(rates), slots, observe))
+    return run_all(folder, folder.plan.headline(rates), slots, observe)
 
 
 def run_all(folder: StudyFolder, runs: Sequence[Run], slots: Sequence[Slot], observe: Observer) -> dict[Run, str]:
@@ -87,7 +82,6 @@ def run_all(folder: StudyFolder, runs: Sequence[Run], slots: Sequence[Slot], obs
         while waiting or working:
             while waiting and free:
                 run = waiting.pop(0)
-                end_orphans(folder.of(run).path)
                 working[run] = _start(folder, run, free.pop(0))
             observe(runs, working, failed)
             time.sleep(POLL)
@@ -100,7 +94,7 @@ def run_all(folder: StudyFolder, runs: Sequence[Run], slots: Sequence[Slot], obs
                 if work.process.returncode:
                     failed[run] = _last_words(folder.of(run).path / LOG, work.process.returncode)
                 else:
-                    folder.finish(run, time.monotonic() - work.started)
+                    folder.finish(run)
         observe(runs, working, failed)
     finally:
         for work in working.values():
@@ -115,24 +109,48 @@ def _start(folder: StudyFolder, run: Run, slot: Slot) -> Working:
     """A run from its beginning, or from its last checkpoint."""
     place = folder.prepare(run).path
     flags = ["--resume"] if (place / "run.json").exists() else ["--config", str(place / "settings.yaml")]
-    command = [sys.executable, *TRAIN, *flags, *_into(place)]
+    command = [sys.executable, *TRAIN, *flags, INTO, str(place)]
     log = (place / LOG).open("ab")
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **slot})
-    return Working(process, log, time.monotonic(), slot)
+    return Working(process, log, slot)
 
 
-def _into(place: Path) -> list[str]:
-    return ["--output_dir", str(place)]
+def end_orphans(runs: Path) -> None:
+    """End what still works below a folder because the study that started it was killed: its trainings, nothing else.
 
-
-def end_orphans(place: Path) -> None:
-    """End what still works on a run because the study that started it was killed: its trainings, and nothing else."""
+    Raises:
+        RunFolderError: if one of them may not be ended, or does not end.
+    """
+    killed = {}
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []
-        if words[1 : 1 + len(TRAIN)] == TRAIN and words[-2:] == _into(place):
+        if words[1 : 1 + len(TRAIN)] == TRAIN and words[-2] == INTO and Path(words[-1]).parent == runs:
             with suppress(psutil.NoSuchProcess):
-                process.kill()
-                process.wait()
+                _kill(process, words[-1])
+                killed[process] = words[-1]
+    deadline = time.monotonic() + PATIENCE
+    for process, place in killed.items():
+        while not _ended(process):
+            if time.monotonic() > deadline:
+                raise RunFolderError(f"process {process.pid}, which works on {place}, was killed and does not end.")
+            time.sleep(POLL / 10)
+
+
+def _kill(process: psutil.Process, place: str) -> None:
+    try:
+        process.kill()
+    except psutil.AccessDenied as error:
+        raise RunFolderError(
+            f"process {process.pid} works on {place}, and this user may not end it; expected no other training there."
+        ) from error
+
+
+def _ended(process: psutil.Process) -> bool:
+    """Whether it is gone, or would be if its parent looked."""
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _last_words(log: Path, status: int) -> str:

@@ -1,4 +1,4 @@
-"""What paired runs say: differences with intervals, an exact permutation test, and steps to reach an accuracy."""
+"""What paired runs say: differences with intervals, a permutation test, and steps to reach an accuracy."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 from scipy import stats
+from scipy.optimize import brentq
 
 FEWEST = 5  # seeds below which no conclusion is drawn
 RESAMPLES = 9999
-FLIPS = 2**16  # the test is exact up to 16 seeds
+FLIPS = 2**16  # of signs, at most: all there are up to 16 seeds
 LEVEL = 0.05
+POWER = 0.8
 SAME = 1e-9  # differences that rounding alone tells apart
 
 
@@ -24,7 +26,7 @@ class Difference:
         bootstrap: 95 % percentile interval of the mean over resampled seeds; too narrow for few seeds.
         student: 95 % interval by Student's t.
         student_p: Of the two-sided t-test.
-        p: Of the exact two-sided sign-flip permutation test; its least value is 2 / 2**n.
+        p: Of the two-sided sign-flip permutation test: exact, or over a sample of the flips if there are too many.
     """
 
     values: tuple[float, ...]
@@ -38,8 +40,14 @@ class Difference:
         return mean(self.values)
 
     @property
+    def sampled(self) -> bool:
+        """Whether `p` is of a sample of the flips."""
+        return 2 ** len(self.values) > FLIPS
+
+    @property
     def least_p(self) -> float:
-        return float(2.0 ** (1 - len(self.values)))
+        """The least that `p` can be on as many seeds."""
+        return max(2.0 ** (1 - len(self.values)), 2 / (FLIPS + 1))
 
 
 def paired(reference: Sequence[float], other: Sequence[float]) -> Difference:
@@ -83,13 +91,13 @@ def _permutation(values: np.ndarray) -> float:
     return float(test.pvalue)
 
 
-def spread(values: Sequence[float]) -> tuple[float, float]:
+def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
     """Mean and standard deviation (0 for a single value)."""
     return mean(values), stdev(values) if len(values) > 1 else 0.0
 
 
-def smallest_visible(values: Sequence[float], count: int, arms: int = 1, power: float = 0.8) -> float | None:
-    """The true mean difference that a t-test on `count` seeds sees with this power, given how these differ.
+def smallest_visible(values: Sequence[float], count: int, arms: int = 1) -> float | None:
+    """The true mean difference that a t-test on `count` seeds sees with power 0.8, given how these differ.
 
     None where they do not differ. The test is at 5 % over the arms that are compared: what Holm asks of the first.
     """
@@ -98,9 +106,14 @@ def smallest_visible(values: Sequence[float], count: int, arms: int = 1, power: 
         return None
     freedom = count - 1
     critical = stats.t.ppf(1 - LEVEL / arms / 2, freedom)
-    grid = np.linspace(0, 20, 4001)
-    seen = stats.nct.sf(critical, freedom, grid)
-    return float(grid[np.argmax(seen >= power)] * deviation / count**0.5)
+
+    def beyond(shift: float) -> float:
+        return float(stats.nct.sf(critical, freedom, shift)) - POWER
+
+    most = 1.0
+    while beyond(most) < 0:
+        most *= 2
+    return float(brentq(beyond, 0.0, most) * deviation / count**0.5)
 
 
 def median_steps(steps: Sequence[float | None]) -> float | None:

@@ -10,7 +10,7 @@ from rich.text import Text
 from spancredit.study.folder import StudyFolder
 from spancredit.study.plan import OTHER, Run
 from spancredit.study.results import ArmResult, Comparison
-from spancredit.study.statistics import FEWEST, Difference, median_steps, spread
+from spancredit.study.statistics import FEWEST, FLIPS, POWER, Difference, mean_and_deviation, median_steps
 
 
 def progress(study: StudyFolder, runs: Sequence[Run], working: Mapping[Run, Any], failed: Mapping[Run, str]) -> Table:
@@ -24,7 +24,7 @@ def progress(study: StudyFolder, runs: Sequence[Run], working: Mapping[Run, Any]
         table.add_column(f"seed {seed}", justify="right")
     for arm, rate in dict.fromkeys((run.arm, run.rate) for run in runs):
         cells = [_cell(study, Run(arm, rate, seed), runs, working, failed) for seed in seeds]
-        table.add_row(arm, f"{rate:g}", *cells)
+        table.add_row(Text(arm), f"{rate:g}", *cells)
     return table
 
 
@@ -63,7 +63,8 @@ def headline(comparison: Comparison) -> Group:
     for column in COLUMNS:
         table.add_column(column, justify="left" if column == "arm" else "right", no_wrap=True)
     for arm in comparison.arms:
-        table.add_row(*_row(arm, comparison.differences.get(arm.arm)))
+        name, *values = _row(arm, comparison.differences.get(arm.arm))
+        table.add_row(Text(name), *values)
     words = [Text(f"{arm.arm}: {verdict(comparison, arm)}") for arm in comparison.arms]
     other = OTHER[comparison.measure]
     words += [Text(f"{arm.arm}, {other}: {by_other(comparison, arm)}") for arm in comparison.arms if arm.others]
@@ -81,7 +82,7 @@ def _row(arm: ArmResult, difference: Difference | None) -> list[str]:
 
 def accuracy(values: Sequence[float]) -> str:
     """Mean over the seeds, and the standard deviation in points."""
-    middle, deviation = spread(values)
+    middle, deviation = mean_and_deviation(values)
     return f"{middle:.1%} ({100 * deviation:.1f})"
 
 
@@ -115,6 +116,11 @@ def verdict(comparison: Comparison, arm: ArmResult) -> str:
     if difference is None:
         return f"{comparison.verdicts[arm.arm]}: two pairs of seeds are needed{left}"
     few = f", fewer than {FEWEST}" if len(difference.values) < FEWEST else ""
-    power = "" if visible is None else f"; as many show {100 * visible:.1f} points with power 0.8"
-    least = f"; as many cannot show p below {difference.least_p:.3f}"
+    power = "" if visible is None else f"; as many show {_points_seen(visible)} with power {POWER}"
+    flips = f", of {FLIPS} sampled flips" if difference.sampled else ""
+    least = f"; as many cannot show p below {difference.least_p:.2g}{flips}"
     return f"{comparison.verdicts[arm.arm]}, {len(difference.values)} pairs of seeds{few}{left}{power}{least}"
+
+
+def _points_seen(visible: float) -> str:
+    return f"{100 * visible:.1f} points" if visible <= 1 else "no difference that two accuracies can have"

@@ -3,16 +3,15 @@
 A `probe_func` says what to ask after a completion; a `credit_func` measures the outcome itself.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
 from spancredit.config import CreditConfig
 from spancredit.crediting import NEED_POLICY
-from spancredit.errors import SpanCreditError, TrainerError
-from spancredit.training.rewards import SHORT
-from spancredit.types import Credit, Probe, Rollout
+from spancredit.errors import TrainerError
+from spancredit.training.failures import SHORT, named
+from spancredit.types import REASONS, Credit, Probe, Rollout
 
 Row = dict[str, Any]  # of the dataset
 ProbeFunc = Callable[[Sequence[Rollout], Sequence[Row]], Sequence[Probe | None]]
@@ -65,9 +64,9 @@ def credits_by(
     """What a `credit_func` returns.
 
     Raises:
-        TrainerError: if that is not one `Credit` a rollout, with one weight a token.
+        TrainerError: if that is not one `Credit` a rollout, with one weight a token and a known reason or none.
     """
-    with _named("credit_func"):
+    with named("credit_func raised {}; expected a result for each rollout.".format):
         credits = list(func(rollouts, rows, config))
     if len(credits) != len(rollouts):
         raise TrainerError(
@@ -84,18 +83,38 @@ def credits_by(
             raise TrainerError(
                 f"credit_func returned weights for rollout {i} that are no numbers; expected finite ones."
             )
+        if credit.reason is not None and credit.reason not in REASONS:
+            raise TrainerError(
+                f"credit_func returned the reason {SHORT.repr(credit.reason)} for rollout {i}; expected None, or a key "
+                "of spancredit.REASONS, by which rollouts are counted."
+            )
     return credits
 
 
-@contextmanager
-def _named(name: str) -> Iterator[None]:
-    """What fails inside fails by this name; what is an error of ours says enough."""
-    try:
-        yield
-    except SpanCreditError:
-        raise
-    except Exception as error:
-        raise TrainerError(f"{name} raised {SHORT.repr(error)}; expected a result for each rollout.") from error
+def credited(
+    rollouts: list[Rollout],
+    rows: Sequence[Row],
+    config: CreditConfig,
+    assign: Callable[[list[Rollout]], list[Credit]],
+    probe_func: ProbeFunc | None = None,
+    credit_func: CreditFunc | None = None,
+) -> tuple[list[Rollout], list[Credit]]:
+    """The rollouts, with probes if there is a function for them, and their credit. In mode `uniform` neither is called.
+
+    Args:
+        rows: Of the dataset, those that the rollouts answer.
+        assign: Gives credit where there is no `credit_func`.
+
+    Raises:
+        TrainerError: if a function fails, or returns what it should not.
+    """
+    if config.mode == "uniform":
+        return rollouts, assign(rollouts)
+    if credit_func is not None:
+        return rollouts, credits_by(credit_func, rollouts, rows, config)
+    if probe_func is not None:
+        rollouts = probed_by(probe_func, rollouts, rows)
+    return rollouts, assign(rollouts)
 
 
 def probed_by(func: ProbeFunc, rollouts: Sequence[Rollout], rows: Sequence[Row]) -> list[Rollout]:
@@ -104,7 +123,7 @@ def probed_by(func: ProbeFunc, rollouts: Sequence[Rollout], rows: Sequence[Row])
     Raises:
         TrainerError: if that is not one `Probe` or None a rollout.
     """
-    with _named("probe_func"):
+    with named("probe_func raised {}; expected a result for each rollout.".format):
         probes = list(func(rollouts, rows))
     if len(probes) != len(rollouts):
         raise TrainerError(f"probe_func returned {len(probes)} probes for {len(rollouts)} rollouts; expected one each.")

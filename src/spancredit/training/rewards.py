@@ -1,35 +1,32 @@
 """Rewards that no one can train with are refused: which function, on which completion, and what was expected."""
 
-import reprlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from functools import wraps
+from collections.abc import Sequence
+from functools import partial, wraps
 from typing import Any
 
 import torch
 from trl.trainer.utils import is_async_callable
 
 from spancredit.errors import TrainerError
+from spancredit.training.failures import SHORT, named
 
 EXPECTED = "expected a finite number for each completion, or None where the function does not apply"
-SHORT = reprlib.Repr()
-SHORT.maxstring = SHORT.maxother = 120
 
 
 def checked(function: Any, name: str) -> Any:
-    """The reward function, whose failures are a TrainerError. A reward model stays as it is."""
+    """The reward function, whose failures are a TrainerError, but for errors of ours. A reward model stays as it is."""
     if isinstance(function, torch.nn.Module):
         return function
 
     @wraps(function)
     def rewards(**given: Any) -> list[Any]:
-        with _failures_named(name, given):
+        with named(partial(_failure, name, given)):
             returned = list(function(**given))
         return _one_number_each(returned, name, given)
 
     @wraps(function)
     async def awaited(**given: Any) -> list[Any]:
-        with _failures_named(name, given):
+        with named(partial(_failure, name, given)):
             returned = list(await function(**given))
         return _one_number_each(returned, name, given)
 
@@ -47,16 +44,12 @@ def check_finite(rewards_BF: torch.Tensor, names: Sequence[str], prompts: Sequen
         raise _unusable(names[f], rewards_BF[b, f].item(), b, prompts[b], step)
 
 
-@contextmanager
-def _failures_named(name: str, given: dict[str, Any]) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        prompts, step = given["prompts"], given["trainer_state"].global_step + 1
-        raise TrainerError(
-            f"reward function {name!r} raised {SHORT.repr(error)} at step {step}, on {len(prompts)} completions, "
-            f"the first of them of the prompt {SHORT.repr(prompts[0])}; {EXPECTED}."
-        ) from error
+def _failure(name: str, given: dict[str, Any], raised: str) -> str:
+    prompts, step = given["prompts"], given["trainer_state"].global_step + 1
+    return (
+        f"reward function {name!r} raised {raised} at step {step}, on {len(prompts)} completions, the first of them of "
+        f"the prompt {SHORT.repr(prompts[0])}; {EXPECTED}."
+    )
 
 
 def _one_number_each(returned: list[Any], name: str, given: dict[str, Any]) -> list[Any]:

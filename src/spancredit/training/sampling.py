@@ -10,7 +10,6 @@ import json
 import math
 import random
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,30 +17,14 @@ import torch
 from accelerate.utils import gather_object
 from datasets import IterableDataset
 from transformers import ProcessorMixin
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOConfig
 
 from spancredit.errors import TrainerError
-from spancredit.training.finite import FiniteWeights
-from spancredit.training.rewards import check_finite, checked
-from spancredit.training.rows import SCALAR, Row, join_rows, loss_tokens, split_rows
+from spancredit.training.checked import CheckedTrainer
+from spancredit.training.groups import Drawn, Group, by_signal, round_size
+from spancredit.training.rows import SCALAR, join_rows, loss_tokens, split_rows
 
 COUNTER = "num_tokens"  # TRL's metric of what was generated so far
-UNREWARDED = "frac_reward_none"  # named as TRL's frac_reward_zero_std is
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """A rollout, the dataset's row that it answers, its entries in TRL's log of completions, and its reward: the
-    weighted sum, and that of the first function; NaN if none applied."""
-
-    row: Row
-    asked: dict[str, Any]
-    log: dict[tuple[str, str], Any]
-    reward: float
-    first_reward: float
-
-
-Group = list[Drawn]
 
 
 @dataclass
@@ -74,21 +57,17 @@ class DynamicSamplingConfig(GRPOConfig):
             )
 
 
-class DynamicSamplingTrainer(GRPOTrainer):
+class DynamicSamplingTrainer(CheckedTrainer):
     """`trl.GRPOTrainer` whose batches are filled up with groups that carry a signal.
 
-    Takes what `GRPOTrainer` takes. A group is kept if its rewards differ and the loss reads at least one token of a
-    rollout with an advantage. After at most `dynamic_sampling_rounds` rounds the batch is filled up with groups that
-    do not: their advantage is zero. Metrics of TRL are those of the first draw; its table of completions shows what
-    is trained on. What was drawn, kept and dropped is logged under `dynamic_sampling/`.
-
-    A completion that no reward function applies to has no advantage and is no part of its group's baseline;
-    `frac_reward_none` is the share of them.
+    A `CheckedTrainer`, which takes what `GRPOTrainer` takes. A group is kept if its rewards differ and the loss reads a
+    token of a rollout with an advantage. After at most `dynamic_sampling_rounds` rounds the batch is filled up with
+    groups that do not: their advantage is zero. Metrics of TRL are those of the first draw; its table of completions
+    shows what is trained on. What was drawn, kept and dropped is logged under `dynamic_sampling/`.
 
     Raises:
-        TrainerError: at start, if `args` is no `DynamicSamplingConfig`, the dataset has no length or no whole batch, or
-            prompts have images; later, if a reward function fails or gives what is no finite number, or weights are
-            not finite.
+        TrainerError: at start, if `args` is no `DynamicSamplingConfig`, the dataset has no length, or prompts have
+            images; and as `CheckedTrainer`.
     """
 
     def __init__(
@@ -97,13 +76,8 @@ class DynamicSamplingTrainer(GRPOTrainer):
         if args is not None and not isinstance(args, DynamicSamplingConfig):
             raise TrainerError(f"args is a {type(args).__name__}; expected a DynamicSamplingConfig.")
         super().__init__(model, reward_funcs, args or DynamicSamplingConfig(), *rest, **named)
-        self.add_callback(FiniteWeights())
-        self.reward_funcs: list[Any] = list(map(checked, self.reward_funcs, self.reward_func_names))
         self._prompts: Any = None  # the dataset as the loader gives it, once prompts were drawn from it
         self._batch = (-1, 0)  # optimizer step, and which of its generation batches
-        self.batch_inputs: list[dict[str, Any]] = []  # of the last batch, this rank: the dataset's row of each rollout
-        self.batch_rewards: list[float] = []  # of the last batch, all ranks, weighted sums; NaN where none applied
-        self.batch_first_rewards: list[float] = []  # the same of the first reward function alone, without its weight
         if not self.args.dynamic_sampling_rounds:
             return
         if isinstance(self.train_dataset, IterableDataset):
@@ -111,49 +85,27 @@ class DynamicSamplingTrainer(GRPOTrainer):
         if isinstance(self.processing_class, ProcessorMixin):
             raise TrainerError("the policy reads images, which dynamic sampling does not carry; expected text alone.")
 
-    def get_train_dataloader(self) -> Any:
-        wanted = prompts_per_batch(self.args)
-        if not isinstance(self.train_dataset, IterableDataset) and len(self.train_dataset) < wanted:
-            raise TrainerError(
-                f"the dataset has {len(self.train_dataset)} prompts; expected at least {wanted}, as many as a "
-                "generation batch takes, since a smaller one is left out and nothing would be trained."
-            )
-        return super().get_train_dataloader()
-
-    def _calculate_rewards(self, inputs: Any, prompts: Any, *given: Any) -> torch.Tensor:
-        rewards_BF: torch.Tensor = super()._calculate_rewards(inputs, prompts, *given)
-        if rewards_BF.isinf().any():  # on every rank alike
-            check_finite(rewards_BF, self.reward_func_names, gather_object(prompts), self.state.global_step + 1)
-        unrewarded_B = rewards_BF.isnan().all(1)
-        self._metrics["train" if self.model.training else "eval"][UNREWARDED].append(unrewarded_B.float().mean().item())
-        totals_B = (rewards_BF * self.reward_weights.to(rewards_BF.device)).nansum(1)
-        self.batch_rewards = totals_B.masked_fill(unrewarded_B, math.nan).tolist()
-        self.batch_first_rewards = rewards_BF[:, 0].tolist()
-        return rewards_BF
-
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        self.batch_inputs = inputs
         if not self.model.training or not self.args.dynamic_sampling_rounds:
-            output: dict[str, Any] = super()._generate_and_score_completions(inputs)
-            return output
+            return super()._generate_and_score_completions(inputs)
         step, batch = self._batch
         self._batch = (self.state.global_step, batch + 1 if step == self.state.global_step else 0)
-        seen = set(gather_object([_key(row) for row in inputs]))
+        seen = set(gather_object([_key(row) for row in inputs]))  # before TRL writes what rollout_func adds into them
         return self._filled_up(super()._generate_and_score_completions(inputs), inputs, seen)
 
     def _filled_up(self, output: dict[str, Any], inputs: list[dict[str, Any]], seen: set[str]) -> dict[str, Any]:
         """The batch with what has no signal replaced, as far as the rounds go."""
         before = {name: len(values) for name, values in self._metrics["train"].items()}
-        kept, rest = _by_signal(self._groups(output, inputs))
+        kept, rest = by_signal(self._groups(output, inputs))
         wanted, rounds = len(kept) + len(rest), 0
         while len(kept) < wanted and rounds < self.args.dynamic_sampling_rounds:
-            prompts = self._fresh(_round_size(len(kept), len(kept) + len(rest), wanted), rounds, seen)
+            prompts = self._fresh(round_size(len(kept), len(kept) + len(rest), wanted), rounds, seen)
             if not prompts:
                 break
             rounds += 1
             seen |= {_key(row) for row in prompts}
             own = self._local(prompts)
-            more, others = _by_signal(self._groups(super()._generate_and_score_completions(own), own))
+            more, others = by_signal(self._groups(super()._generate_and_score_completions(own), own))
             kept, rest = kept + more, rest + others
         self._forget_metrics(before)
         filler = rest[: max(0, wanted - len(kept))]
@@ -221,8 +173,7 @@ class DynamicSamplingTrainer(GRPOTrainer):
         self.batch_rewards = [rollout.reward for rollout in rollouts]
         self.batch_first_rewards = [rollout.first_reward for rollout in rollouts]
         self.batch_inputs = [rollout.asked for rollout in self._own(rollouts)]
-        rows = [rollout.row for rollout in self._own(rollouts)]
-        device = self.accelerator.device
+        rows, device = [rollout.row for rollout in self._own(rollouts)], self.accelerator.device
         batch = join_rows(rows, self._tokenizer.pad_token_id, self.pad_to_multiple_of, device)
         return {**batch, SCALAR: torch.tensor(sum(loss_tokens(rollout.row) for rollout in rollouts), device=device)}
 
@@ -246,28 +197,6 @@ class DynamicSamplingTrainer(GRPOTrainer):
         }
         for name, value in counts.items():
             self._metrics["train"][f"dynamic_sampling/{name}"].append(value)
-
-
-def prompts_per_batch(args: GRPOConfig) -> int:
-    """Prompts that a generation batch of all ranks takes."""
-    return int(args.generation_batch_size // args.num_generations)
-
-
-def has_signal(group: Group) -> bool:
-    """Whether rewards differ, and the loss reads a token of a rollout that has an advantage."""
-    differ = len({rollout.reward for rollout in group if not math.isnan(rollout.reward)}) > 1
-    return differ and any(bool(one.row["advantages"] != 0) and loss_tokens(one.row) > 0 for one in group)
-
-
-def _by_signal(groups: Sequence[Group]) -> tuple[list[Group], list[Group]]:
-    """Those that have a signal, and those that have none."""
-    found = [(group, has_signal(group)) for group in groups]
-    return [group for group, has in found if has], [group for group, has in found if not has]
-
-
-def _round_size(kept: int, drawn: int, wanted: int) -> int:
-    """Groups to draw so that as many as are missing can be expected to carry a signal, at most a batch of them."""
-    return min(wanted, math.ceil((wanted - kept) * drawn / max(1, kept)))
 
 
 def _key(row: dict[str, Any]) -> str:

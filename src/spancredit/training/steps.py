@@ -37,7 +37,8 @@ def steps_of(rollout: Rollout, tokenizer: PreTrainedTokenizerBase) -> Steps:
 def step_advantages(advantage: float, steps: Steps, values: Sequence[float], size: int) -> torch.Tensor:
     """float32 `(T,)`: the change of the value over the step that a token belongs to; 0 where the advantage is 0.
 
-    A step ends with a calculation; the last one ends with the completion, where the value is the advantage itself.
+    A step ends with a calculation; the last one ends with the completion, where the value is the advantage itself,
+    also if a calculation ends there.
 
     Args:
         values: In advantages: of the prompt, and after each calculation.
@@ -46,8 +47,9 @@ def step_advantages(advantage: float, steps: Steps, values: Sequence[float], siz
     row_T = torch.zeros(size)
     if not advantage:
         return row_T
-    cuts = [0, *(end for end, _ in steps), size]
-    for (start, end), (before, after) in zip(pairwise(cuts), pairwise([*values, advantage]), strict=True):
+    inner = [(end, value) for (end, _), value in zip(steps, values[1:], strict=True) if end < size]
+    known = [(0, values[0]), *inner, (size, advantage)]
+    for (start, before), (end, after) in pairwise(known):
         row_T[start:end] = after - before
     return row_T
 

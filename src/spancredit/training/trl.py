@@ -13,14 +13,13 @@ from accelerate.utils import gather_object
 from transformers import ProcessorMixin
 from transformers.integrations import is_deepspeed_zero3_enabled
 
-from spancredit.config import CreditConfig
 from spancredit.credit import assign_credit
 from spancredit.errors import TrainerError
 from spancredit.ranks import on_main, talking
 from spancredit.training.batch import padded, rollouts_of
 from spancredit.training.card import write_card
 from spancredit.training.config import CreditGRPOConfig
-from spancredit.training.functions import CreditFunc, ProbeFunc, check_functions, credits_by, probed_by
+from spancredit.training.functions import CreditFunc, ProbeFunc, check_functions, credited
 from spancredit.training.metrics import merge, tally
 from spancredit.training.pace import Pace
 from spancredit.training.phases import PHASES, Phases
@@ -108,7 +107,8 @@ class CreditGRPOTrainer(ResamplingTrainer):
             return output
         config = self.args.credit
         started = time.perf_counter()
-        rollouts, credits = self._credits(rollouts_of(output), config)
+        functions = self._probe_func, self._credit_func
+        rollouts, credits = credited(rollouts_of(output), self.batch_inputs, config, self._assigned, *functions)
         scored = time.perf_counter()
         self._seconds["credit"] += scored - started
         if config.budget:
@@ -121,17 +121,11 @@ class CreditGRPOTrainer(ResamplingTrainer):
         self._report(rollouts, credits, output)
         return output
 
-    def _credits(self, rollouts: list[Rollout], config: CreditConfig) -> tuple[list[Rollout], list[Credit]]:
-        """The rollouts, with probes if there are any, and their credit."""
-        if self._credit_func is not None and config.mode != "uniform":
-            return rollouts, credits_by(self._credit_func, rollouts, self.batch_inputs, config)
-        if self._probe_func is not None and config.mode != "uniform":
-            rollouts = probed_by(self._probe_func, rollouts, self.batch_inputs)
+    def _assigned(self, rollouts: list[Rollout]) -> list[Credit]:
+        config = self.args.credit
         allowance = self._allowance(config.budget) if config.budget else None
         with self.accelerator.autocast():
-            return rollouts, assign_credit(
-                self.model, self._tokenizer, rollouts, config, allowance=allowance, group=self._group
-            )
+            return assign_credit(self.model, self._tokenizer, rollouts, config, allowance=allowance, group=self._group)
 
     def create_model_card(self, model_name: Any = None, dataset_name: Any = None, tags: Any = None) -> None:
         """TRL's, told anew: with the base model, the credit settings, the seed, the versions, and the paper."""
