@@ -28,7 +28,8 @@ from spancredit.types import REASONS
 
 PAGES = Path(__file__).parents[1]
 PLACE = re.compile(r"<!-- made from the code: ([\w ]+) -->\n.*?<!-- end -->", re.DOTALL)
-MARK = "<!-- not run: examples with models, data and folders of yours -->"
+MARK = "<!-- run short -->"
+NEEDS = {"--verl": "needs verl"}  # examples that the tests cannot run
 WORDS = {int: "whole number", float: "number", str: "text", bool: "`true`, `false`", type(None): "`none`"}
 
 
@@ -176,7 +177,8 @@ def _command(name: str, command: Any) -> str:
     parts = [f"{'#' * max(2, len(name.split()))} {name}", *(_escaped(p) for p in text.strip().split("\n\n") if p)]
     if examples:
         lines = [f"$ {line.strip()}" for line in examples.splitlines() if line.strip()]
-        parts.append("\n".join([MARK, "```console", *lines, "```"]))
+        but_for = [f"<!-- but for {word}: {why} -->" for word, why in NEEDS.items() if word in examples]
+        parts.append("\n".join([MARK, *but_for, "```console", *lines, "```"]))
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     if arguments:
         rows = [(_code(p.name.upper()), "yes" if p.required else "", p.help or "") for p in arguments]
