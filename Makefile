@@ -2,11 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 VERL := .venv-verl
+WHEEL := build/wheel
 BIN := $(VENV)/bin
 
 LOCKED := install --quiet --require-hashes --no-deps --requirement
 
-.PHONY: demo test test-verl unit lint docs lock audit clean
+.PHONY: demo test wheel-test test-verl unit lint docs lock audit clean
 
 demo: $(VENV)/.installed
 	$(BIN)/spancredit train
@@ -16,6 +17,19 @@ test: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+# The wheel in a fresh environment that holds the lock and torch, and nothing that only the tests have. What is installed
+# is used once, so nothing is compiled ahead.
+wheel-test:
+	rm -rf $(WHEEL)
+	$(PYTHON) -m venv $(WHEEL)
+	$(WHEEL)/bin/pip $(LOCKED) requirements.lock --no-compile
+	$(WHEEL)/bin/pip install --quiet --no-compile --constraint constraints.txt torch
+	$(WHEEL)/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir $(WHEEL)/dist .
+	$(WHEEL)/bin/pip install --quiet --no-compile --no-deps --no-index $(WHEEL)/dist/*.whl
+	$(WHEEL)/bin/pip check
+	cd $(WHEEL) && bin/spancredit --version
+	cd $(WHEEL) && bin/spancredit explain @$(CURDIR)/docs/examples/prompt.txt @$(CURDIR)/docs/examples/completion.txt
 
 # verl in an environment of its own: its pins are not ours, and it does not start where this TRL is installed. The core's
 # tests run there again, since its transformers is another.
@@ -71,6 +85,7 @@ lock:
 audit:
 	pip-audit --strict --disable-pip --require-hashes --requirement requirements-dev.lock
 	grep ^torch== constraints.txt | pip-audit --strict --disable-pip --no-deps --requirement /dev/stdin
+	pip-audit --strict --disable-pip --no-deps --requirement constraints-verl.txt
 
 clean:
 	rm -rf $(VENV) $(VERL) build .pytest_cache .mypy_cache .ruff_cache .hypothesis

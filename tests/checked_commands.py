@@ -40,6 +40,10 @@ def check_spancredit(arguments: list[str]) -> None:
             parse_checked(request.config, request.flags)
         return
     command = typer.main.get_command(app)
+    if arguments[0].startswith("--"):
+        known = {name for option in command.params for name in option.opts}
+        assert set(arguments) <= known, f"spancredit has no option {arguments[0]}"
+        return
     names: list[str] = []
     while hasattr(command, "commands"):
         names.append(arguments[0])

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from pages_for_tests import CHROMIUM
+from required import pytest_runtest_makereport  # noqa: F401 (pytest finds it here)
 
 from spancredit.models import load_policy
 
@@ -17,7 +18,9 @@ def policy():
 
 @pytest.fixture(scope="module")
 def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="playwright, which drives chromium, is not installed"
+    )
     with playwright.sync_playwright() as started:
         opened = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         yield opened

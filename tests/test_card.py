@@ -12,21 +12,27 @@ from test_untrusted_checkpoints import SMALL
 from toy_models import TRAINER
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
+import spancredit as sc
 from spancredit.commands.train import train
 from spancredit.models import BUNDLED_FOLDERS, load_policy
 from spancredit.tasks.wordproblems import problems
-from spancredit.training.card import base_model
+from spancredit.training.card import base_model, settings_read, without_folders
 from spancredit.training.trl import CreditGRPOConfig, CreditGRPOTrainer
 
 
-def trainer_of(model, folder: Path, **settings) -> CreditGRPOTrainer:
+def trainer_of(model, folder: Path, functions=None, **settings) -> CreditGRPOTrainer:
     tokenizer = AutoTokenizer.from_pretrained(BUNDLED_FOLDERS["bundled"])
     rows = Dataset.from_list([problem.row() for problem in islice(problems("train", 0, "easy"), 8)])
     config = CreditGRPOConfig(
         output_dir=str(folder), num_generations=4, per_device_train_batch_size=4, **settings, **TRAINER
     )
     return CreditGRPOTrainer(
-        model, lambda completions, **_: [0.0] * len(completions), config, train_dataset=rows, processing_class=tokenizer
+        model,
+        lambda completions, **_: [0.0] * len(completions),
+        config,
+        train_dataset=rows,
+        processing_class=tokenizer,
+        **(functions or {}),
     )
 
 
@@ -48,9 +54,58 @@ def test_a_trainers_card_names_base_credit_seed_and_paper(tmp_path):
     said = settings_in(card)
     assert (said["mode"], said["boost"], said["seed"]) == ("inverted", "3.5", "7")
     assert said["answer_pattern"] == r"a\|b"
+    assert (said["outcome"], said["intervention"]) == ("answer", "pad")
+    assert not said.keys() & {"filler", "window_tokens"}, "what was not read is not said"
     assert "arXiv:2602.09331" in card.content
     assert "Trained from `own/base` for 0 steps of GRPO, with inverted credit" in card.content
     assert "None" not in card.text.partition("## Credit")[0]
+
+
+@pytest.mark.parametrize("name", ["credit_func", "probe_func"])
+def test_a_function_of_ones_own_is_the_outcome(name, tmp_path):
+    model, _ = load_policy("bundled")
+    trainer_of(model, tmp_path, {name: lambda rollouts, *_: [None] * len(rollouts)}).create_model_card(model_name="x")
+    said = settings_in(ModelCard.load(tmp_path / "README.md"))
+    assert said["outcome"] == f"own {name}"
+    assert ("intervention" in said, "scorer" in said, "segmenter" in said) == (*[name == "probe_func"] * 2, True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "outcome", "there", "not_there"),
+    [
+        ({}, "answer", {"intervention", "noise_floor", "answer_weight"}, {"filler", "seed", "window_tokens"}),
+        ({"intervention": "filler"}, "answer", {"filler"}, {"seed"}),
+        ({"segmenter": "window"}, "answer", {"window_tokens"}, {"filler"}),
+        ({"mode": "random"}, "execution", {"seed", "boost", "max_spans"}, {"intervention", "scorer", "segmenter"}),
+        ({}, "exchange", {"boost", "min_weight", "conserve"}, {"intervention", "noise_floor", "answer_weight"}),
+        ({}, "probe", {"intervention", "noise_floor"}, {"seed"}),
+        ({"scorer": "surprisal"}, "answer", {"answer_weight"}, {"intervention", "noise_floor", "full_scale"}),
+        ({"scorer": "gradient"}, "answer", {"intervention"}, {"noise_floor"}),
+        ({"mode": "uniform"}, "execution", set(), {"outcome", "boost", "intervention", "seed"}),
+    ],
+)
+def test_settings_that_were_not_read_are_not_on_the_card(settings, outcome, there, not_there):
+    said = settings_read(sc.CreditConfig(**settings), outcome)
+    assert there <= said.keys()
+    assert not not_there & said.keys()
+    assert said["mode"] == settings.get("mode", "counterfactual")
+    assert said.get("outcome") == (None if settings.get("mode") == "uniform" else outcome)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("/home/me/secret/gsm8k", "gsm8k"),
+        ("./secret/gsm8k", "gsm8k"),
+        ("../../secret/gsm8k/", "gsm8k"),
+        ("~/secret/train.jsonl", "train.jsonl"),
+        ("my/secret/gsm8k", "gsm8k"),
+        ("openai/gsm8k", "openai/gsm8k"),
+        ("gsm8k", "gsm8k"),
+    ],
+)
+def test_of_a_path_the_last_part_is_shown(name, shown):
+    assert without_folders(name) == shown
 
 
 def test_links_to_a_tracker_stay(tmp_path, monkeypatch):
@@ -93,6 +148,24 @@ def test_an_adapter_names_what_it_lies_over(tmp_path):
     assert base_model(adapter) == ("own/base", True)
     trainer_of(adapter, tmp_path).create_model_card(model_name="x")
     assert ModelCard.load(tmp_path / "README.md").data.library_name == "peft"
+
+
+@pytest.mark.slow
+def test_a_dataset_is_named_without_its_folders(tmp_path):
+    problem = {"question": "Ann has 3 eggs and buys 4.", "answer": "3+4 = <<3+4=7>>7\n#### 7"}
+    data = tmp_path / "secret" / "own-gsm8k"
+    data.mkdir(parents=True)
+    for split in ("train", "test"):
+        rows = [problem | {"question": f"{problem['question']} Day {day}."} for day in range(16)]
+        (data / f"{split}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    given = [*SMALL[: SMALL.index("--difficulty")], "--held_out_steps", "0", "--max_steps", "1"]
+    asked = ["--task", "gsm8k", "--dataset", str(data), "--model_name_or_path", "bundled"]
+    folder = train([*given, *asked, "--output_dir", str(tmp_path / "one")])
+    for card in (folder.path / "model" / "README.md", folder.path / "README.md"):
+        text = card.read_text()
+        assert "Task: `gsm8k` on `own-gsm8k`." in text
+        assert "| `outcome` | `answer` |" in text
+        assert "secret" not in text
 
 
 @pytest.mark.slow

@@ -1,49 +1,42 @@
 """The documentation's code blocks: Python runs in order, one namespace a page; console commands run or are parsed.
 
-A block that cannot run says so in the line above it, `<!-- not run: REASON -->`. It is compiled or parsed all the same.
-A long one says there how it is made short: `<!-- run with: FLAGS -->`.
+A block that cannot run says so in the line above it, and is compiled or parsed all the same; a long one says there that
+it is made short (markdown_blocks.py has the marks, desk_for_tests.py what stands in for models and data of yours).
 """
 
 import ast
-import json
-import shutil
-import sys
+import re
 from collections import Counter
 from pathlib import Path
 
 import pytest
 import yaml
 from checked_commands import check
+from desk_for_tests import NEEDED, flags_for, lay, prepare, run
 from markdown_blocks import ROOT, Block, blocks_of, pages
 
-from spancredit import cli
+import spancredit
 from spancredit.errors import SandboxError
-from spancredit.models import BUNDLED, load_policy
 from spancredit.study.plan import read_plan
 
 BLOCKS = [block for page in pages() for block in blocks_of(page)]
 PYTHON = sorted({block.page for block in BLOCKS if block.language == "python" and block.why_not is None})
 CONSOLE = [block for block in BLOCKS if block.language == "console"]
-PROBLEM = {"question": "Ann has 3 eggs and buys 4.", "answer": "3+4 = <<3+4=7>>7\n#### 7"}
+# Exactly how many console blocks run, in whole or in part; a new one belongs to one of these numbers.
+RUN, NOT_RUN = 25, 23
 
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory) -> Path:
-    """A folder in which what the pages take as given is there: a model, problems, a prompt, settings."""
-    path = tmp_path_factory.mktemp("desk")
-    for name in ("docs", "recipes", "benchmarks", "tools"):
-        (path / name).symlink_to(ROOT / name)
-    model, tokenizer = load_policy(BUNDLED)
-    for name in ("my-model", "my-llama"):
-        model.save_pretrained(path / name)
-        tokenizer.save_pretrained(path / name)
-    (path / "gsm8k").mkdir()
-    for file in ("gsm8k/train.jsonl", "gsm8k/test.jsonl", "train.jsonl", "gsm8k.jsonl"):
-        (path / file).write_text(f"{json.dumps(PROBLEM)}\n" * 8)
-    for name in ("prompt.txt", "completion.txt"):
-        shutil.copy(ROOT / "docs" / "examples" / name, path / name)
-    (path / "my.yaml").write_text("task: wordproblems\ndifficulty: hard\n")
-    return path
+    return lay(tmp_path_factory.mktemp("desk"))
+
+
+@pytest.fixture
+def at_desk(desk, monkeypatch):
+    """The current folder; processes that a command starts find the package that is tested."""
+    monkeypatch.chdir(desk)
+    monkeypatch.setenv("PYTHONPATH", str(Path(spancredit.__file__).parents[1]))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
 
 @pytest.mark.slow
@@ -66,19 +59,23 @@ def test_a_python_block_compiles(block):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("block", [b for b in CONSOLE if b.why_not is None], ids=lambda block: block.place)
-def test_a_console_block_runs(block, desk, monkeypatch, capsys):
-    """In this process, by the command line's own entry: imports take longer than what the commands do."""
-    monkeypatch.chdir(desk)
-    for command in block.commands:
-        assert command[0] == "spancredit", f"{command[0]} is not run here; expected <!-- not run: REASON --> above it"
-        more = () if "--resume" in command else block.flags  # a run goes on with its own
-        monkeypatch.setattr(sys, "argv", [*command, *more])
-        status = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            status = end.code
-        assert not status, f"{block.place}: {' '.join(command)}\n{capsys.readouterr().err[-2000:]}"
+@pytest.mark.usefixtures("at_desk")
+def test_a_console_block_runs(block, capsys):
+    assert block.run_commands, "all of it is left out; expected <!-- not run: REASON -->"
+    for command in block.run_commands:
+        assert command[0] == "spancredit", f"{command[0]} is not run here; expected a mark above it that says why"
+        for package in NEEDED.keys() & set(command):
+            pytest.importorskip(NEEDED[package])
+        prepare(command)
+        capsys.readouterr()
+        status = run([*command, *flags_for(command, block)])
+        said = capsys.readouterr()
+        if status == 2 and "untrusted code cannot be confined here" in said.err:
+            pytest.skip(f"no sandbox works on this machine: {said.err}")
+        if command[1] == "doctor" and status == 1:  # it ran, and found something in the stand-in
+            assert not re.search(r'^error +refused|"name": "refused"', said.out, re.MULTILINE), said.out
+        else:
+            assert status == 0, f"{block.place}: {' '.join(command)}\n{said.err[-2000:]}"
 
 
 @pytest.mark.parametrize("block", CONSOLE, ids=lambda block: block.place)
@@ -105,15 +102,52 @@ def test_a_block_says_its_language():
 
 def test_how_many_blocks_run(capsys):
     counts = Counter((block.language, "run" if block.why_not is None else "not run") for block in BLOCKS)
-    commands = Counter(block.why_not is None for block in CONSOLE for _ in block.commands)
+    shown, ran = sum(len(block.commands) for block in CONSOLE), sum(len(block.run_commands) for block in CONSOLE)
     with capsys.disabled():
         print(
             f"\ncode blocks of the documentation: Python {counts['python', 'run']} run, "
-            f"{counts['python', 'not run']} compiled; console {counts['console', 'run']} run ({commands[True]} "
-            f"commands), {counts['console', 'not run']} parsed ({commands[False]} commands)"
+            f"{counts['python', 'not run']} compiled; console {counts['console', 'run']} run ({ran} commands), "
+            f"{counts['console', 'not run']} parsed (with the rest of the others: {shown - ran} commands)"
         )
-    assert counts["python", "run"] > 3 * counts["python", "not run"], "most Python runs"
-    assert counts["console", "run"] >= 3
+    assert counts["python", "not run"] == 1, "a script of the reader's"
+    assert (counts["console", "run"], counts["console", "not run"]) == (RUN, NOT_RUN)
+
+
+def test_what_is_left_out_says_why():
+    for block in CONSOLE:
+        assert block.why_not is None or len(block.why_not) > 4, block.place
+        for word in block.but_for:
+            assert any(word in command for command in block.commands), f"{block.place} leaves out {word}, and has none"
+
+
+@pytest.mark.parametrize(
+    ("mark", "said"),
+    [
+        ("<!-- not run -->", "cannot be read"),
+        ("<!-- but for wandb -->", "cannot be read"),
+        ("<!-- run with -->", "cannot be read"),
+        ("<!-- not run: hours -->\n<!-- run short -->", "exclude each other"),
+    ],
+)
+def test_a_mark_that_says_nothing_is_noticed(mark, said, tmp_path, monkeypatch):
+    (tmp_path / "page.md").write_text(f"{mark}\n```console\n$ spancredit train\n```\n")
+    monkeypatch.setattr("markdown_blocks.ROOT", tmp_path)
+    with pytest.raises(AssertionError, match=said):
+        blocks_of("page.md")
+
+
+def test_marks_are_read(tmp_path, monkeypatch):
+    marks = "<!-- run short: --seed 1 -->\n<!-- but for wandb: needs it -->\n"
+    (tmp_path / "page.md").write_text(
+        f"{marks}```console\n$ spancredit explain\n$ spancredit eval --report_to wandb\n```\n"
+    )
+    monkeypatch.setattr("markdown_blocks.ROOT", tmp_path)
+    (block,) = blocks_of("page.md")
+    assert (block.short, block.flags, block.but_for) == (True, ("--seed", "1"), ("wandb",))
+    assert block.run_commands == [["spancredit", "explain"]]
+    assert flags_for(["spancredit", "explain"], block) == ["--max_new_tokens", "32", "--seed", "1"]
+    assert flags_for(["spancredit", "compare", "a", "b"], block) == []
+    assert flags_for(["spancredit", "train", "--resume"], block) == []
 
 
 @pytest.mark.parametrize(
@@ -121,6 +155,7 @@ def test_how_many_blocks_run(capsys):
     [
         (["spancredit", "explain", "--modle", "x"], "modle"),
         (["spancredit", "explane"], "explane"),
+        (["spancredit", "--verison"], "verison"),
         (["spancredit", "bench", "speed"], "speed"),
         (["spancredit", "train", "--credit_mdoe", "uniform"], "credit_mdoe"),
         (["spancredit", "train", "--credit_mode", "unifrom"], "unifrom"),

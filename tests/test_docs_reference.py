@@ -4,6 +4,7 @@ import importlib.util
 import json
 import re
 import sys
+from dataclasses import fields
 
 import pytest
 from markdown_blocks import ROOT, pages
@@ -12,6 +13,7 @@ import spancredit as sc
 from spancredit.commands.train import train
 from spancredit.report.glossary import METRICS, NAMED, Metric
 from spancredit.report.lines import read_lines
+from spancredit.study.plan import Plan
 
 sys.path.insert(0, str(ROOT / "docs" / "site"))
 import reference
@@ -95,6 +97,25 @@ def test_every_setting_says_what_it_is():
     for row in rows:
         name, _, _, what = (cell.strip() for cell in row.strip("|").replace("\\|", "").split(" | "))
         assert len(what) > 10, f"{name} has no help"
+
+
+def test_every_key_of_a_studys_file_is_in_the_table_with_its_default():
+    keys = {f.name for f in fields(Plan)}
+    rows = [line.strip("| ").split(" | ") for line in reference.study().splitlines()[2:]]
+    assert {name.strip("`") for name, _, _ in rows} == keys
+    assert all(len(what) > 10 for _, _, what in rows)
+    defaults = {name.strip("`"): default.strip("`") for name, default, _ in rows}
+    assert (defaults["seeds"], defaults["measure"], defaults["reference"]) == ("[0, 1, 2, 3, 4]", "greedy", "uniform")
+    assert defaults["arms"] == "[uniform, counterfactual, inverted, random]"
+
+
+def test_the_commands_page_has_the_roots_own_options():
+    root, _, rest = reference.commands().partition("\n## spancredit eval\n")
+    assert root.startswith("## spancredit\n")
+    for option in ("--version", "--install-completion", "--show-completion"):
+        assert f"| `{option}` |" in root, option
+    assert "## spancredit compare\n" in rest
+    assert "### spancredit bench scorers\n" in rest
 
 
 def test_metric_of_takes_places_for_what_they_stand_for():

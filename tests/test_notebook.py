@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 import torch
@@ -73,6 +74,62 @@ def test_real_ones_are_shown_whole_uniform_ones_with_their_reason():
 def test_without_a_tokenizer_ranges_stand_for_the_text():
     (credit,) = own(random_toy())
     assert Page(credit._repr_html_()).text[:3] == ["[0:2]", "[2:4]", "[5:6]"]
+
+
+CELLS = [
+    """
+import spancredit as sc
+from spancredit.models import load_policy
+
+model, tokenizer = load_policy("bundled")
+asked, said = ("Question: Ana has 2 eggs and finds 3.\\nSolution:", " Ana has 2 + 3 = 5 eggs.\\n#### 5")
+rollout = sc.Rollout(tokenizer(asked)["input_ids"], tokenizer(said)["input_ids"], advantage=1.0)
+(credit,) = sc.assign_credit(model, tokenizer, [rollout])
+credit
+""",
+    """
+from rich.console import Console
+from spancredit.report.progress import RunProgress
+
+progress = RunProgress(Console())
+with progress.running():
+    progress.expect(2)
+    for step in (1, 10):
+        shown = {"step": step, "reward": 0.5, "credit/time_share": 0.25, "credit/drop/<b>x": 1.5}
+        progress.log(shown)
+    progress.held_out(10, "50.0 %")
+""",
+]
+
+
+@pytest.fixture
+def outputs(tmp_path, monkeypatch):
+    """What a notebook's cells show, run by a kernel of its own whose files are in a folder of the test's."""
+    nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed: pip install 'spancredit[dev]'")
+    pytest.importorskip("ipykernel", reason="ipykernel is not installed: pip install 'spancredit[dev]'")
+    nbformat = pytest.importorskip("nbformat")
+    for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / name.lower()))
+    monkeypatch.setenv("PYTHONPATH", str(Path(sc.__file__).parents[1]))
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in CELLS])
+    nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
+    return [[one for one in cell.outputs if "data" in one] for cell in notebook.cells]
+
+
+@pytest.mark.slow
+def test_in_a_notebook_a_credit_is_coloured_and_a_run_is_lines(outputs):
+    credit, run = outputs
+    page = Page(credit[-1]["data"]["text/html"])
+    assert page.text[:3] == [" Ana has ", "2 + 3 = 5", " eggs.\n"]
+    assert [tag for tag, _ in page.elements] == ["div", *["span"] * 4, "div"]
+    assert "1 forward, " in page.text[-1]
+    lines = [line for one in run for line in one["data"]["text/plain"].splitlines()]
+    assert lines == [
+        "step    1  reward 0.500  drop <b>x 1.50  credit 25% of the step",
+        "step   10  reward 0.500  drop <b>x 1.50  credit 25% of the step",
+        "step   10  held-out accuracy 50.0 %",
+    ]
+    assert all([tag for tag, _ in Page(one["data"]["text/html"]).elements] == ["pre"] for one in run)
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
-"""The wheel, in an empty environment: whole, small, and it runs.
+"""The wheel, in an environment of its own: whole, small, typed, and it runs.
 
-What it depends on comes from the environment of the tests, which is laid behind the empty one.
+What it depends on comes from the environment of the tests, which is laid behind. `make wheel-test` installs it beside
+what its lock names, and nothing else.
 """
 
 import json
@@ -19,6 +20,12 @@ from spancredit import __version__
 ROOT = Path(__file__).parents[1]
 DATA = ["py.typed", "model.safetensors", "tokenizer.json", "wordproblems.yaml", "page.html.j2", "page.css", "page.js"]
 MOST_BYTES = 10_000_000
+MYPY = """[mypy]
+strict = true
+[mypy-torch.*,transformers.*,datasets.*,numpy.*,scipy.*,tokenizers.*,accelerate.*]
+follow_imports = skip
+ignore_missing_imports = true
+"""
 
 pytestmark = pytest.mark.slow
 
@@ -90,3 +97,12 @@ def test_its_command_runs_with_the_bundled_policy(installed, tmp_path):
     assert record["answer_logp"] < 0
     assert [span["text"].strip() for span in record["spans"] if span["kind"] == "calculation"] == ["2 + 3 = 5"]
     assert "Content-Security-Policy" in page.read_text()
+
+
+def test_a_users_program_is_checked_against_its_types(installed, tmp_path):
+    pytest.importorskip("mypy", reason="mypy is not installed: pip install 'spancredit[dev]'")
+    (tmp_path / "mypy.ini").write_text(MYPY)
+    options = "--config-file", tmp_path / "mypy.ini", "--cache-dir", tmp_path
+    command = sys.executable, "-m", "mypy", "--python-executable", installed / "python", *options
+    said = run(*command, ROOT / "tests" / "typed_consumer.py", cwd=tmp_path)
+    assert said.strip() == "Success: no issues found in 1 source file"

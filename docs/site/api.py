@@ -39,6 +39,11 @@ def error_rows() -> Iterator[tuple[str, str, str]]:
             yield name, kind.__name__, inspect.getdoc(one) or ""
 
 
+def arguments(one: Any) -> dict[str, str]:
+    """Of a docstring's first section: what it says of each name."""
+    return {names: _flowing(what) for names, what in ITEM.findall(SECTION.split(inspect.getdoc(one) or "")[2])}
+
+
 def entry(one: Any) -> str:
     """A heading, the signature, and the docstring with its sections as lists."""
     text, *sections = SECTION.split(inspect.getdoc(one) or "")

@@ -5,6 +5,7 @@ with fresh tables. `python docs/site/reference.py` writes them into the pages; a
 """
 
 import re
+import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
@@ -20,14 +21,15 @@ from spancredit.cli import app
 from spancredit.commands.train_arguments import RECIPES, TaskArguments
 from spancredit.config import BOUNDS, CreditConfig
 from spancredit.report.glossary import METRICS, NAMED
-from spancredit.study.plan import ARMS
+from spancredit.study.plan import ARMS, Plan, read_plan
 from spancredit.training.config import CreditGRPOConfig
 from spancredit.training.sampling import DynamicSamplingConfig
 from spancredit.types import REASONS
 
 PAGES = Path(__file__).parents[1]
 PLACE = re.compile(r"<!-- made from the code: ([\w ]+) -->\n.*?<!-- end -->", re.DOTALL)
-MARK = "<!-- not run: examples with models, data and folders of yours -->"
+MARK = "<!-- run short -->"
+NEEDS = {"--verl": "needs verl"}  # examples that the tests cannot run
 WORDS = {int: "whole number", float: "number", str: "text", bool: "`true`, `false`", type(None): "`none`"}
 
 
@@ -74,6 +76,18 @@ def arms() -> str:
     return _table(("arm", "settings"), rows)
 
 
+def study() -> str:
+    """The keys of a study's file, with what a file that says nothing comes to."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "study.yaml"
+        file.write_text("{}\n", encoding="utf-8")
+        plan = read_plan(file)
+    explained = api.arguments(Plan)
+    values = {f.name: getattr(plan, f.name) for f in fields(Plan)}
+    rows = [(_code(name), _code(_flow(value)), explained[name]) for name, value in values.items()]
+    return _table(("key", "default", "what"), rows)
+
+
 def metrics() -> str:
     return _table(("metric", "unit", "what"), [(_code(m.name), m.unit, m.what) for m in METRICS])
 
@@ -92,8 +106,9 @@ def errors() -> str:
 
 
 def commands() -> str:
-    """Every command with its help, arguments and options."""
-    return "\n\n".join(_command(name, command) for name, command in _commands(typer.main.get_command(app)))
+    """The root, and every command, with its help, arguments and options."""
+    root = typer.main.get_command(app)
+    return "\n\n".join(_command(name, command) for name, command in [("spancredit", root), *_commands(root)])
 
 
 TABLES = {
@@ -102,6 +117,7 @@ TABLES = {
     "task settings": task_settings,
     "recipes": recipes,
     "arms": arms,
+    "study": study,
     "metrics": metrics,
     "statuses": statuses,
     "reasons": reasons,
@@ -143,6 +159,12 @@ def _plain(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def _flow(value: Any) -> str:
+    """A value of a study's file, on one line; arms by their names."""
+    plain = list(value) if isinstance(value, (tuple, dict)) and value else value
+    return yaml.safe_dump(plain, default_flow_style=True, width=1000).removesuffix("\n...\n").strip()
+
+
 def _commands(group: Any, name: str = "spancredit") -> Iterator[tuple[str, Any]]:
     for own, command in group.commands.items():
         yield f"{name} {own}", command
@@ -152,10 +174,11 @@ def _commands(group: Any, name: str = "spancredit") -> Iterator[tuple[str, Any]]
 
 def _command(name: str, command: Any) -> str:
     text, _, examples = (command.help or "").partition("Examples:")
-    parts = [f"{'#' * len(name.split())} {name}", *(_escaped(p) for p in text.strip().split("\n\n") if p)]
+    parts = [f"{'#' * max(2, len(name.split()))} {name}", *(_escaped(p) for p in text.strip().split("\n\n") if p)]
     if examples:
         lines = [f"$ {line.strip()}" for line in examples.splitlines() if line.strip()]
-        parts.append("\n".join([MARK, "```console", *lines, "```"]))
+        but_for = [f"<!-- but for {word}: {why} -->" for word, why in NEEDS.items() if word in examples]
+        parts.append("\n".join([MARK, *but_for, "```console", *lines, "```"]))
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     if arguments:
         rows = [(_code(p.name.upper()), "yes" if p.required else "", p.help or "") for p in arguments]

@@ -2,7 +2,9 @@
 
 import json
 import os
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from accelerate.utils import DistributedType
 from transformers import Trainer, TrainingArguments
@@ -10,7 +12,8 @@ from transformers import Trainer, TrainingArguments
 from spancredit.errors import ConfigError
 from spancredit.report.checkpoints import step_of
 from spancredit.report.runfolder import RunFolder, in_words
-from spancredit.training.card import write_card
+from spancredit.tasks.settings import TaskSettings
+from spancredit.training.card import without_folders, write_card
 
 FSDP, ZERO = "FSDP", "DeepSpeed"
 
@@ -73,13 +76,21 @@ def save_whole(trainer: Trainer, path: Path) -> None:
         trainer.save_model(str(path))
     trainer.create_model_card(model_name=path.parent.name)
     if trainer.is_world_process_zero():
-        write_card(trainer, path, _about(RunFolder(path.parent)))
+        _write_cards(trainer, path)
 
 
-def _about(run: RunFolder) -> list[str]:
-    """Sentences for the card: the task, and what a run's folder says of held-out accuracy."""
+def _write_cards(trainer: Trainer, path: Path) -> None:
+    """Beside the weights, and in the run folder, where TRL's was."""
+    run = RunFolder(path.parent)
     settings = json.loads((run.path / "config.json").read_text())
-    named = f" on `{settings['dataset']}`" if settings.get("dataset") else ""
+    task = TaskSettings(**{f.name: settings[f.name] for f in fields(TaskSettings) if f.name in settings})
+    for folder in (path, run.path):
+        write_card(trainer, folder, _about(run, settings), task.measured_outcome)
+
+
+def _about(run: RunFolder, settings: dict[str, Any]) -> list[str]:
+    """Sentences for the card: the task, and what a run's folder says of held-out accuracy."""
+    named = f" on `{without_folders(settings['dataset'])}`" if settings.get("dataset") else ""
     sentences = [f"Task: `{settings['task']}`{named}."]
     if held_out := run.rows(run.held_out):
         before, after = held_out[0], held_out[-1]

@@ -35,4 +35,5 @@ def _measured(span: SpanCredit) -> str:
 
 def _said(credit: Credit) -> str:
     logp = "" if credit.answer_logp is None else f"log-probability of the answer: {credit.answer_logp:.3f} nats; "
-    return f"{logp}{credit.cost.forwards} forwards, {credit.cost.tokens} tokens"
+    forwards = f"{credit.cost.forwards} forward{'' if credit.cost.forwards == 1 else 's'}"
+    return f"{logp}{forwards}, {credit.cost.tokens} tokens"

@@ -54,6 +54,7 @@ class Plan:
         arms: For each arm the settings of `spancredit train` that make it what it is.
         seeds: Of the headline; arms are paired by them.
         rates: Learning rates. With several, each arm's is chosen on `tuning_seeds`.
+        tuning_seeds: Of the runs that choose rates; none of them is in `seeds`.
         settings: Of every run, as in a YAML file of `spancredit train`.
         reference: The arm that the others are compared with: `uniform` if there is one, else the first.
         measure: Of held-out accuracy, by which rates are chosen and arms compared: `greedy` or `sampled`.

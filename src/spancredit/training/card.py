@@ -1,5 +1,6 @@
 """The model card beside trained weights: what they came from, how credit was given, and what to cite."""
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -11,7 +12,11 @@ from accelerate.utils import is_peft_model
 from huggingface_hub import ModelCard, ModelCardData
 from transformers import Trainer
 
+from spancredit.config import CreditConfig
+from spancredit.counterfactual.measure import PROXIES
+from spancredit.crediting import EXECUTION
 from spancredit.training.config import CreditGRPOConfig
+from spancredit.training.functions import OF_FORWARDS
 
 PAPER = "https://arxiv.org/abs/2602.09331"
 PACKAGES = ("spancredit", "trl", "transformers", "torch", "datasets", "tokenizers")
@@ -48,13 +53,14 @@ CITATIONS = """```bibtex
 ```"""
 
 
-def write_card(trainer: Trainer, folder: Path, about: Sequence[str] = ()) -> None:
+def write_card(trainer: Trainer, folder: Path, about: Sequence[str] = (), outcome: str | None = None) -> None:
     """Write `README.md`, with the tags and links of the card that TRL has just written into its output folder.
 
     Args:
         trainer: A `CreditGRPOTrainer`, whose `create_model_card` was called.
         folder: Where the card goes.
         about: Sentences on what it was trained on, and how well it does.
+        outcome: What a span's absence was measured on, by its name; None: as the trainer's own functions say.
     """
     theirs = ModelCard.load(Path(trainer.args.output_dir) / "README.md")
     data: Any = theirs.data
@@ -67,7 +73,15 @@ def write_card(trainer: Trainer, folder: Path, about: Sequence[str] = ()) -> Non
         tags=sorted({*data.tags, *TAGS}),
     )
     badges = BADGE.findall(theirs.content)
-    text = card_text(str(data.model_name or folder.name), base, trainer.args, trainer.state.global_step, about, badges)
+    text = card_text(
+        str(data.model_name or folder.name),
+        base,
+        trainer.args,
+        trainer.state.global_step,
+        outcome or outcome_of(trainer),
+        about,
+        badges,
+    )
     (folder / "README.md").write_text(f"---\n{own.to_yaml()}\n---\n\n{text}", encoding="utf-8")
 
 
@@ -79,12 +93,47 @@ def base_model(model: Any) -> tuple[str, bool]:
         name = str(getattr(model.config, "_name_or_path", "") or "")
     if not name:
         return "weights that had no name", False
-    path = Path(name)
-    if path.is_relative_to(PACKAGE):
+    if Path(name).is_relative_to(PACKAGE):
         return "bundled", False
-    if path.exists() or path.is_absolute():
-        return path.name, False
-    return name, not name.endswith(".gguf")
+    shown = without_folders(name)
+    return shown, shown == name and not name.endswith(".gguf") and not Path(name).exists()
+
+
+def without_folders(name: str) -> str:
+    """Of a path its last part, since where it lay is nobody's business; a name on the hub as it is."""
+    path = Path(name)
+    too_deep = len(path.parts) > (3 if name.endswith(".gguf") else 2)
+    local = path.exists() or path.is_absolute() or name.startswith((".", "~")) or too_deep
+    return Path(os.path.abspath(name)).name if local else name
+
+
+def outcome_of(trainer: Any) -> str:
+    """What a trainer of somebody's script measures a span's absence on."""
+    for name in ("credit_func", "probe_func"):
+        if getattr(trainer, f"_{name}") is not None:
+            return f"own {name}"
+    return "answer"
+
+
+def settings_read(credit: CreditConfig, outcome: str) -> dict[str, Any]:
+    """The outcome, and of the credit settings those that had a part in the weights."""
+    if credit.mode == "uniform":
+        return {"mode": credit.mode}
+    unread = {"temperature"}  # of the trainer's
+    if outcome in (*EXECUTION, "own credit_func"):
+        unread.update(OF_FORWARDS)
+    if outcome in EXECUTION:
+        unread.update(("segmenter", "window_tokens"))  # spans are statements
+    if credit.scorer in PROXIES:
+        unread.update(("horizon", "budget", "noise_floor", "full_scale"))
+        unread.update(() if credit.scorer == "gradient" else ("intervention", "filler"))
+    if credit.mode != "random":
+        unread.add("seed")
+    if credit.intervention != "filler":
+        unread.add("filler")
+    if credit.segmenter != "window":
+        unread.add("window_tokens")
+    return {"outcome": outcome, **{name: value for name, value in asdict(credit).items() if name not in unread}}
 
 
 def card_text(
@@ -92,12 +141,12 @@ def card_text(
     base: str,
     arguments: CreditGRPOConfig,
     step: int,
+    outcome: str,
     about: Sequence[str] = (),
     badges: Sequence[str] = (),
 ) -> str:
     """The card below its head, in markdown."""
     credit = arguments.credit
-    given = {name: value for name, value in asdict(credit).items() if name != "temperature"}
     trained = {name: getattr(arguments, name) for name in TRAINING}
     versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
     parts = [
@@ -107,7 +156,7 @@ def card_text(
         *about,
         *badges,
         "## Credit",
-        _table(given),
+        _table(settings_read(credit, outcome)),
         "## Training",
         _table(trained),
         f"Versions: {versions}.",
