@@ -8,7 +8,7 @@ from spancredit.crediting import EXECUTION, GIVEN
 TESTS = "of the tests"
 
 
-def drop_keys(metrics: list[dict[str, Any]]) -> list[str]:
+def drop_keys(metrics: Sequence[dict[str, Any]]) -> list[str]:
     """The metrics that hold a mean drop, one for each kind of span that was scored."""
     return sorted({key for row in metrics for key in row if key.startswith("credit/drop/")})
 

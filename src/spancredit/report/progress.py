@@ -1,5 +1,6 @@
 """How a run looks while it runs: a live panel on a terminal, a line every few steps elsewhere."""
 
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +16,7 @@ from spancredit.report.visible import visible
 
 SPARKS = "▁▂▃▄▅▆▇█"
 LINE_EVERY = 10
+RECENT = 40  # steps that are shown
 
 
 class RunProgress:
@@ -22,7 +24,7 @@ class RunProgress:
 
     def __init__(self, console: Console):
         self.console = console
-        self.history: list[dict[str, Any]] = []
+        self.recent: deque[dict[str, Any]] = deque(maxlen=RECENT)
         self.accuracies: list[tuple[int, str]] = []
         columns = (TextColumn("step"), MofNCompleteColumn(), BarColumn(), TimeElapsedColumn(), TextColumn("left"))
         self.bar = Progress(*columns, TimeRemainingColumn(), console=self.console)
@@ -43,9 +45,10 @@ class RunProgress:
 
     def log(self, metrics: dict[str, Any]) -> None:
         """Take one logged step."""
-        self.history.append(metrics)
+        is_first = not self.recent
+        self.recent.append(metrics)
         self.bar.update(self.task, completed=metrics["step"])
-        if not self.console.is_terminal and (metrics["step"] % LINE_EVERY == 0 or len(self.history) == 1):
+        if not self.console.is_terminal and (is_first or metrics["step"] % LINE_EVERY == 0):
             drops = (f"drop {key.rpartition('/')[2]} {metrics[key]:.2f}" for key in drop_keys([metrics]))
             share = metrics.get("credit/time_share") or 0.0
             parts = [
@@ -73,8 +76,8 @@ class RunProgress:
             ("credit's share of the step", "credit/time_share", "{:.0%}"),
         ):
             self._row(table, label, key, form)
-        unit = unit_of(self.history)
-        for key in drop_keys(self.history):
+        unit = unit_of(self.recent)
+        for key in drop_keys(self.recent):
             kind = key.rpartition("/")[2]
             self._row(table, f"drop, {kind}", key, "{:.2f} " + unit)
             self._row(table, f"share of weight, {kind}", f"credit/weight_share/{kind}", "{:.0%}")
@@ -83,9 +86,9 @@ class RunProgress:
         return Group(self.bar, table)
 
     def _row(self, table: Table, label: str, key: str, form: str) -> None:
-        values = [row[key] for row in self.history if row.get(key) is not None]
+        values = [row[key] for row in self.recent if row.get(key) is not None]
         if values:
-            table.add_row(Text(visible(label)), f"{form.format(values[-1]):>12}  {sparkline(values[-40:])}")
+            table.add_row(Text(visible(label)), f"{form.format(values[-1]):>12}  {sparkline(values)}")
 
 
 def sparkline(values: list[float]) -> str:
