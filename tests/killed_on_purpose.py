@@ -24,7 +24,7 @@ from spancredit.training import trl
 from spancredit.training.trl import CreditGRPOTrainer
 
 
-def before(*_: Any) -> None:
+def before(*_: Any, **__: Any) -> None:
     """Of a phase nothing is done."""
 
 
