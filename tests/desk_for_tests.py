@@ -27,14 +27,14 @@ SHORT_TRAIN = (
     *("--max_steps", "1", "--held_out_problems", "2", "--max_completion_length", "24"),
     *("--per_device_train_batch_size", "8", "--num_generations", "4"),
 )
-ON_CPU = ("--device", "cpu", "--dtype", "float32", "--repeats", "1", "--rollouts", "1")
+ON_CPU = ("--device", "cpu", "--dtype", "float32", "--repeats", "1")
 SHORT = {  # what makes a command short
     "train": SHORT_TRAIN,
     "doctor": ("--prompts", "2", "--max_completion_length", "24", "--num_generations", "4"),
     "eval": ("--problems", "2", "--max_new_tokens", "8", "--samples", "2"),
     "explain": ("--max_new_tokens", "32"),
     "scorers": (*ON_CPU, "--prompt", "16", "--completion", "32", "--spans", "4", "--horizons", "8"),
-    "growth": (*ON_CPU, "--quick", "--tables", "spans"),
+    "growth": (*ON_CPU, "--quick", "--rollouts", "1", "--tables", "spans"),
     "step": (*ON_CPU, "--steps", "1", "--batch", "8", "--generations", "4", "--completion", "32", "--spans", "4"),
 }
 IF_GIVEN = {"--shape": "tiny"}  # a smaller value for what a command sets
