@@ -348,9 +348,6 @@ def test_an_interval_of_right_or_wrong_is_wilsons():
 
 
 def test_evaluations_of_other_problems_or_unfinished_ones_are_not_compared(tmp_path):
-    from spancredit.evaluation.accuracy import Exam, greedy_accuracy, sampled_accuracy
-from spancredit.evaluation.folder import EvalFolder
-
     for name, number in (("a", 1), ("b", 2)):
         EvalFolder.create(tmp_path / name, {"checksum": number})
     with pytest.raises(sc.RunFolderError, match="is not done"):
