@@ -60,7 +60,7 @@ def accuracies(comparison: Comparison) -> Figure:
         values = [100 * value for value in arm.accuracies]
         axes.scatter([x] * len(values), values, color=colour, s=18, zorder=2)
         axes.hlines(mean(values), x - 0.25, x + 0.25, color=colour, linewidth=2.5, zorder=3)
-    axes.set_xticks(range(len(done)), [_label(arm) for arm in done])
+    _name_places(axes, [_label(arm) for arm in done], 70)
     axes.set_ylabel(f"held-out accuracy, {comparison.measure} (%)")
     plain(axes)
     return figure
@@ -85,7 +85,7 @@ def convergence(comparison: Comparison) -> Figure:
             axes.hlines(middle, x - 0.25, x + 0.25, color=colour, linewidth=2.5)
         for i in range(len(arm.steps) - len(reached)):
             axes.scatter([x + 0.06 * i], [never], color=colour, marker="x", s=24)
-    axes.set_xticks(range(len(done)), [arm.arm for arm in done])
+    _name_places(axes, [arm.arm for arm in done], 70)
     axes.set_ylabel("optimizer steps")
     axes.set_ylim(bottom=0)
     plain(axes)
@@ -104,7 +104,7 @@ def importance(metrics: Metrics) -> Figure:
             heights = [math.nan if (value := mean_of(rows, prefix + kind)) is None else value for kind in kinds]
             places = [x + (i - (len(arms) - 1) / 2) * width for x in range(len(kinds))]
             axes.bar(places, heights, width, color=colours[arm], label=arm)
-        axes.set_xticks(range(len(kinds)), kinds)
+        _name_places(axes, [kind.removeprefix("code:") for kind in kinds], 30)
         plain(axes)
     drops.set_ylabel("mean drop (nats, tests, or a proxy's score)")
     shares.set_ylabel("share of the weight")
@@ -147,6 +147,14 @@ def _seconds(rows: Sequence[dict[str, Any]]) -> dict[str, float] | None:
 def _colours(arms: Sequence[str]) -> dict[str, str]:
     """One colour an arm, the same in every picture."""
     return {arm: PALETTE[i % len(PALETTE)] for i, arm in enumerate(arms)}
+
+
+def _name_places(axes: Any, names: Sequence[str], room: int) -> None:
+    """Names under the places 0, 1, ...: slanted where they would run into each other on so many characters."""
+    slanted = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"}
+    axes.set_xticks(
+        range(len(names)), names, **(slanted if len(names) * max(map(len, names), default=0) > room else {})
+    )
 
 
 def _label(arm: ArmResult) -> str:
