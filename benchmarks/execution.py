@@ -61,7 +61,7 @@ def _examined(box: Sandbox, number: int, problem: CodeProblem) -> dict[str, Any]
     within = max(statements, key=lambda k: found.drops_K[k], default=best)
     return {
         "name": problem.name,
-        "rate": found.rate,
+        "rate": sum(found.passed) / len(found.passed),
         "runs": found.runs,
         "seconds": round(seconds, 4),
         "largest_drop": found.drops_K[best],
