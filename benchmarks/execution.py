@@ -11,6 +11,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -31,8 +32,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="where to write what was found")
     given = parser.parse_args()
     warnings.simplefilter("ignore")  # about calls that are left out
-    limits = {"memory": 1024 * MIB, "output": 32 * MIB}
-    with Sandbox(seconds=90.0, cpu_seconds=30, **limits) as wide, Sandbox(seconds=6.0, cpu_seconds=1, **limits) as box:
+    limited = partial(Sandbox, memory=1024 * MIB, output=32 * MIB)
+    with limited(seconds=90.0, cpu_seconds=30) as wide, limited(seconds=6.0, cpu_seconds=1) as box:
         rows = [_examined(box, i, complete(wide, one)) for i, one in enumerate(evalplus.load("mbpp", given.data))]
         level = box.level
     told = _told(rows, level)

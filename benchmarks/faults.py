@@ -24,6 +24,8 @@ import torch
 from fidelity_samples import Sample, draw_samples
 
 import spancredit as sc
+from spancredit.counterfactual.interventions import Intervention
+from spancredit.counterfactual.proxies import ProxyName
 from spancredit.models import load_policy
 from spancredit.weighting import importances, mediated
 
@@ -39,22 +41,25 @@ def signals(model: Any, tokenizer: Any, samples: Sequence[Sample], seed: int) ->
     rollouts = [sample.rollout for sample in samples]
     gold = [_with_gold_answer(tokenizer, sample) for sample in samples]
     found: dict[str, Values] = {}
-    for name in ("pad", "attention"):
-        config = sc.CreditConfig(intervention=name, influence=True)
+    interventions: tuple[Intervention, ...] = ("pad", "attention")
+    for how in interventions:
+        config = sc.CreditConfig(intervention=how, influence=True)
         credits = sc.assign_credit(model, tokenizer, rollouts, config)
-        drops = found[f"drop, {name}"] = [[span.drop for span in one.spans] for one in credits]
-        found[f"later reasoning, {name}"] = [one.influence.sum(1).tolist() for one in credits]
-        found[f"mediated, {name}"] = [
-            mediated(drops_K, one.influence, FLOOR) for drops_K, one in zip(drops, credits, strict=True)
+        drops = found[f"drop, {how}"] = [[span.drop for span in one.spans] for one in credits]
+        influences = [one.influence for one in credits if one.influence is not None]
+        found[f"later reasoning, {how}"] = [influence_KK.sum(1).tolist() for influence_KK in influences]
+        found[f"mediated, {how}"] = [
+            mediated(drops_K, influence_KK, FLOOR) for drops_K, influence_KK in zip(drops, influences, strict=True)
         ]
         right = sc.assign_credit(model, tokenizer, gold, replace(config, influence=False))
-        found[f"gold target, {name}"] = [[span.drop for span in one.spans] for one in right]
-        found[f"contrast, {name}"] = _pairwise(lambda a, b: a - b, drops, found[f"gold target, {name}"])
-    for name in ("surprisal", "entropy"):
-        credits = sc.assign_credit(model, tokenizer, rollouts, sc.CreditConfig(scorer=name))
-        found[f"{name}, mean"] = [[span.drop for span in one.spans] for one in credits]
+        found[f"gold target, {how}"] = [[span.drop for span in one.spans] for one in right]
+        found[f"contrast, {how}"] = _pairwise(lambda a, b: a - b, drops, found[f"gold target, {how}"])
+    proxies: tuple[ProxyName, ...] = ("surprisal", "entropy")
+    for proxy in proxies:
+        credits = sc.assign_credit(model, tokenizer, rollouts, sc.CreditConfig(scorer=proxy))
+        found[f"{proxy}, mean"] = [[span.drop for span in one.spans] for one in credits]
         sizes = [[float(span.size) for span in sample.spans] for sample in samples]
-        found[f"{name}, sum"] = _pairwise(lambda a, b: a * b, found[f"{name}, mean"], sizes)
+        found[f"{proxy}, sum"] = _pairwise(lambda a, b: a * b, found[f"{proxy}, mean"], sizes)
     for name in ("drop, pad", "mediated, pad"):
         weights = [importances(values, FLOOR, SCALE) for values in found[name]]
         found[f"surprisal, sum x {name}"] = _pairwise(lambda a, b: a * b, found["surprisal, sum"], weights)

@@ -54,7 +54,7 @@ def _adam(found: Found, i: int, rule: str) -> float:
     """Direction and scale are of different batches, so that no rule gains by having made the direction itself."""
     others = [*found[:i], *found[i + 1 :]]
     squares = [one[rule].square() for one in (found[i], *others[1::2])]
-    scale = (sum(squares) / len(squares)).sqrt() + ADAM_EPSILON
+    scale = torch.stack(squares).mean(0).sqrt() + ADAM_EPSILON
     return _cosine(found[i][rule] / scale, sum(one["uniform"] for one in others[::2]))
 
 

@@ -84,7 +84,7 @@ def advantages_by_rule(
     generator: torch.Generator,
 ) -> dict[str, Tokens]:
     """What the loss multiplies each token's log-probability with."""
-    uniform = [torch.full((len(r.completion_ids),), r.advantage) for r in batch.rollouts]
+    uniform = [torch.full((len(r.completion_ids),), r.advantage or 0.0) for r in batch.rollouts]
     found = {"uniform": uniform}
     for name, some in credits.items():
         found[name] = [c.token_weights * u_T for c, u_T in zip(some, uniform, strict=True)]

@@ -65,7 +65,7 @@ def span_norms(
     found = []
     for i in chosen:
         logps_BL, _ = forward(model, [rollouts[i]])
-        own_T = logps_BL[0, completion_range(rollouts[i])] * rollouts[i].advantage
+        own_T = logps_BL[0, completion_range(rollouts[i])] * (rollouts[i].advantage or 0.0)
         for span in any_rule[i].spans:
             parts = torch.autograd.grad(own_T[span.start : span.end].sum(), parameters, retain_graph=True)
             norm = float(torch.cat([gradient.flatten() for gradient in parts]).norm())

@@ -11,6 +11,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -76,9 +77,9 @@ def measure(model: Any, tokenizer: Any, rollouts: Sequence[sc.Rollout]) -> dict[
     seconds: dict[str, list[float]] = {name: [] for name in ("forward", *found)}
     for start in range(0, len(rollouts), CHUNK):
         chunk = rollouts[start : start + CHUNK]
-        seconds["forward"].append(timed(lambda chunk=chunk: policy_forward(model, tokenizer, chunk))[1])
+        seconds["forward"].append(timed(partial(policy_forward, model, tokenizer, chunk))[1])
         for name, config in {"exact": EXACT, **CHEAPER}.items():
-            credits, took = timed(lambda chunk=chunk, config=config: sc.assign_credit(model, tokenizer, chunk, config))
+            credits, took = timed(partial(sc.assign_credit, model, tokenizer, chunk, config))
             found[name] += credits
             seconds[name].append(took)
         print(f"{start + len(chunk)} of {len(rollouts)}", flush=True)
@@ -105,7 +106,7 @@ def by_kind(credits: Sequence[sc.Credit]) -> dict[str, dict[str, Any]]:
         drops = np.array([span.drop for span in spans])
         found[kind] = {
             "spans": len(spans),
-            "drop": mean_interval(drops),
+            "drop": mean_interval(drops.tolist()),
             "median": float(np.median(drops)),
             "above": float(np.mean(drops > NOISE)),
             "tokens": sizes[kind] / sum(sizes.values()),

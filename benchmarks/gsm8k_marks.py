@@ -79,8 +79,9 @@ def worked_out(piece: str) -> bool | None:
     plain = re.sub(r"(\d),(?=\d{3})", r"\1", plain)
     plain = re.sub(r"([\d.]+)%", r"(\1/100)", plain)
     plain = re.sub(r"/\s*[A-Za-z]+|(?!equals\b)[A-Za-z]+|(?!equals\b)\b[A-Za-z]+|[$€¢°\\]", " ", plain)
-    sides = [_calculated(side) for side in EQUALS.split(plain.strip(" .,;:\n"))]
-    if len(sides) < 2 or None in sides:
+    found = [_calculated(side) for side in EQUALS.split(plain.strip(" .,;:\n"))]
+    sides = [side for side in found if side is not None]
+    if len(found) < 2 or len(sides) < len(found):
         return None
     return all(abs(side - sides[0]) <= max(abs(sides[0]) / 100, Fraction(1, 100)) for side in sides[1:])
 

@@ -84,7 +84,7 @@ def jobs(device: str, model: str | None, gsm8k: Path | None, quick: bool) -> lis
         found.insert(0, Job("gsm8k", ("scorers", *source, *work)))
         found.insert(1, Job("gsm8k-group", ("scorers", *source, *work, *eight)))
     for name in TABLES:
-        size = ("--quick", "--rollouts", "4") if quick else ()
+        size: tuple[str, ...] = ("--quick", "--rollouts", "4") if quick else ()
         if not cuda and not quick:
             size = ("--rollouts", "1") if name in ("spans", "completion") else ("--rollouts", "4")
         again = repeats if cuda or quick else ("--repeats", "3")
@@ -173,7 +173,9 @@ def main() -> None:
     minutes = given.minutes or (CUDA_MINUTES if given.device == "cuda" else None)
     started = time.monotonic()
     file = given.folder / f"results-{given.device}.json"
-    earlier = json.loads(file.read_text()) if given.only and file.exists() else {"results": [], "seconds": 0.0}
+    earlier: dict[str, Any] = {"results": [], "seconds": 0.0}
+    if given.only and file.exists():
+        earlier = json.loads(file.read_text())
     results: list[dict[str, Any]] = [entry for entry in earlier["results"] if entry["name"] not in given.only]
     command = "python benchmarks/run.py " + shlex.join(_named(sys.argv[1:]))
     if "command" in earlier:

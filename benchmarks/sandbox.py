@@ -11,12 +11,14 @@ import statistics
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from spancredit.errors import SandboxError
 from spancredit.sandbox import Call, Candidate, Sandbox
 from spancredit.sandbox.levels import LEVELS
+from spancredit.sandbox.process import LevelName
 
 # Of the size of an MBPP problem, with three tests as it has.
 SMALL = Candidate(
@@ -58,7 +60,7 @@ def rate(box: Sandbox, candidates: list[Candidate]) -> dict[str, float]:
     }
 
 
-def measure(level: str, count: int) -> dict[str, object]:
+def measure(level: LevelName, count: int) -> dict[str, Any]:
     """Everything at one level; why not, where it does not work."""
     variants = [replace(MANY, code=f"{MANY.code}\n# {number}") for number in range(10)]
     apart = [replace(one, calls=tuple(replace(call) for call in one.calls)) for one in variants]
@@ -84,7 +86,7 @@ def main() -> None:
     options = parser.parse_args()
     core = min(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {core})  # with everything that it starts
-    results = {
+    results: dict[str, Any] = {
         "command": f"python benchmarks/sandbox.py --count {options.count}",
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, Linux {platform.release().partition('-')[0]}, 1 core",

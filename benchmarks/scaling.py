@@ -91,7 +91,7 @@ def of_a_step(at: GPU, most: int) -> None:
                 each(lambda one: one.company), each(lambda one: one.reading),
             ])  # fmt: skip
             gigabytes = ("gathered", "state", "keys", "host", "rows", "records")
-            sizes.append([*where, *(each(lambda one, n=n: getattr(one, n) / GIGA) for n in gigabytes)])
+            sizes.append([*where, *(each(lambda one, n=n: getattr(one, n) / GIGA) for n in gigabytes)])  # type: ignore[misc]
             used.append([*where, *("; ".join(dict.fromkeys(breaks(one, at) for one in some)) for some in found)])
     named = ("policy", "completion")
     print("\n## Seconds of a step, on 8 / 64 / 512 GPUs\n")

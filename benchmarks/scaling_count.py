@@ -4,6 +4,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 from unittest.mock import patch
 
@@ -26,7 +27,7 @@ def counted() -> Iterator[Counter[str]]:
     parameters, keep = _fsdp_collectives.dist.all_gather_single, Memory.keep
 
     def caller() -> str:
-        frame = sys._getframe(2)
+        frame: FrameType | None = sys._getframe(2)
         while frame and frame.f_code.co_name not in SENDERS:
             frame = frame.f_back
         return frame.f_code.co_name if frame else "other"

@@ -56,8 +56,10 @@ class Work:
         """For every span: the position from which its row is its own, how many tokens, and whether it resumes."""
         found, last = [], self.size - 1  # the last token is predicted and never read
         for start, end in pairwise(self.bounds):
-            resumes = self.horizon is not None and end + self.horizon < self.size - ANSWER - 1
-            found.append((start, end + self.horizon - start + ANSWER if resumes else last - start, resumes))
+            if self.horizon is not None and end + self.horizon < self.size - ANSWER - 1:
+                found.append((start, end + self.horizon - start + ANSWER, True))
+            else:
+                found.append((start, last - start, False))
         return found
 
     @property
