@@ -239,7 +239,7 @@ def test_an_adapter_that_may_load_further_weights_is_refused(adapter, tmp_path, 
 def test_an_adapter_for_which_a_module_would_be_imported_is_refused(adapter, monkeypatch):
     monkeypatch.setattr("peft.PeftModel.from_pretrained", lambda *_, **__: pytest.fail("peft was asked"))
     change(adapter / "adapter_config.json", megatron_config={"a": 1}, megatron_core="megatron.core")
-    assert "has a megatron_config, for which peft imports a module" in refusal(adapter)
+    assert "has a megatron_config, for which peft imports modules" in refusal(adapter)
 
 
 @pytest.mark.slow
