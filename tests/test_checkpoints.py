@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from spancredit.report.runfolder import RunFolder
 from spancredit.training.trl import CreditGRPOTrainer
 
 TINY = ["--max_steps", "1", "--per_device_train_batch_size", "4", "--num_generations", "4", "--train_problems", "16"]
+TINY += ["--save_total_limit", "1"]
 TINY += ["--max_completion_length", "16", "--held_out_problems", "1", "--held_out_steps", "0", "--difficulty", "easy"]
 FILES = ("model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "config.json", "trainer_state.json")
 
@@ -183,6 +185,22 @@ def test_an_interrupted_run_without_a_checkpoint_says_that_it_starts_over(finish
     said = " ".join(capsys.readouterr().out.split())
     assert "has no checkpoint that can be read: it starts over" in said
     assert [row["step"] for row in RunFolder(run).rows(run / "metrics.jsonl")] == [1]
+
+
+def test_spoilt_checkpoints_make_way_for_those_that_a_run_writes_again(finished, tmp_path):
+    """Else the trainer, which keeps one here, takes the spoilt one for the newest and removes what it has written."""
+    run = Path(shutil.copytree(finished, tmp_path / "run"))
+    shutil.rmtree(run / "model")
+    (run / "checkpoint-1").rename(run / "checkpoint-9")
+    half(run / "checkpoint-9" / "optimizer.pt")
+    (run / "checkpoint-8").mkdir()
+    tomorrow = time.time() + 86400
+    for step in (8, 9):
+        os.utime(run / f"checkpoint-{step}", (tomorrow, tomorrow))
+    with pytest.warns(UserWarning, match="checkpoint-9 is left out, since optimizer.pt is cut off"):
+        train(["--resume", "--output_dir", str(run)])
+    assert sorted(path.name for path in run.glob("*checkpoint-*")) == ["checkpoint-1", "spoilt-checkpoint-9"]
+    assert fault_of(run / "checkpoint-1") is None
 
 
 def test_a_run_is_held_from_its_beginning_to_its_end(tmp_path, monkeypatch):

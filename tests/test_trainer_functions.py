@@ -79,10 +79,13 @@ def test_an_observer_is_told_the_first_reward_apart_from_the_sum(policy, tmp_pat
     rollouts = [rollout for batch in batches for rollout in batch.rollouts]
     first = [value for batch in batches for value in batch.first_rewards]
     assert len(first) == len(rollouts) == 32
-    assert set(first) == {0.0, 1.0}
+    assert set(first) == {0.0, 1.0, 2.0, 3.0}
     assert [value for batch in batches for value in batch.rewards] == [value + 0.25 for value in first]
-    for rollout, value in zip(rollouts, first, strict=True):  # they are those of the rollouts beside them
-        assert rollout.advantage == 0 or (rollout.advantage > 0) == (value == 1.0)
+    for i in range(0, 32, GROUP):  # they are those of the rollouts beside them
+        by_reward, by_advantage = (
+            sorted(range(i, i + GROUP), key=key) for key in (first.__getitem__, lambda j: rollouts[j].advantage)
+        )
+        assert by_reward == by_advantage
 
 
 def test_the_loss_is_weighted_by_what_a_credit_func_returns(policy, tmp_path):

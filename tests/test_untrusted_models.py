@@ -6,7 +6,6 @@ import pickle
 import shutil
 import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -237,16 +236,10 @@ def test_an_adapter_that_may_load_further_weights_is_refused(adapter, tmp_path, 
     assert not canary.exists()
 
 
-def test_an_adapter_whose_module_would_be_imported_is_refused(adapter, canary, tmp_path, monkeypatch):
-    (tmp_path / "own_core.py").write_text(CODE.format(canary=str(canary)))
-    monkeypatch.syspath_prepend(tmp_path)
-    change(adapter / "adapter_config.json", megatron_config={"a": 1}, megatron_core="own_core")
-    assert "has a megatron_config, for which peft imports what it names" in refusal(adapter)
-    assert not canary.exists()
-    peft = pytest.importorskip("peft")
-    with suppress(AttributeError, ValueError, TypeError):
-        peft.PeftModel.from_pretrained(load_policy("bundled")[0], str(adapter))
-    assert canary.exists(), "or the test shows nothing"
+def test_an_adapter_for_which_a_module_would_be_imported_is_refused(adapter, monkeypatch):
+    monkeypatch.setattr("peft.PeftModel.from_pretrained", lambda *_, **__: pytest.fail("peft was asked"))
+    change(adapter / "adapter_config.json", megatron_config={"a": 1}, megatron_core="megatron.core")
+    assert "has a megatron_config, for which peft imports modules" in refusal(adapter)
 
 
 @pytest.mark.slow

@@ -25,7 +25,9 @@ def base_of(source: str, config: Path) -> tuple[str, str]:
     if kind not in KNOWN:
         raise ModelError(f"the adapter {source!r} is of peft_type {kind!r}; expected {' or '.join(KNOWN)}.")
     if settings.get("megatron_config") is not None:
-        raise ModelError(f"the adapter {source!r} has a megatron_config, for which peft imports what it names.")
+        raise ModelError(
+            f"the adapter {source!r} has a megatron_config, for which peft imports modules; expected none."
+        )
     if not isinstance(base, str) or not base:
         raise ModelError(f"the adapter {source!r} names no base; expected base_model_name_or_path in its config.")
     return base, str(settings.get("revision") or "main")

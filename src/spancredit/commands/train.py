@@ -20,7 +20,7 @@ from spancredit.commands.recorder import Recorder
 from spancredit.commands.train_arguments import Request, read_request
 from spancredit.evaluation.accuracy import Exam
 from spancredit.ranks import agreed, is_main, once, part, talking
-from spancredit.report.checkpoints import last_readable, step_of
+from spancredit.report.checkpoints import last_readable, make_way, step_of
 from spancredit.report.lines import write
 from spancredit.report.lock import locked
 from spancredit.report.runfolder import RunFolder, latest, unused
@@ -133,4 +133,6 @@ def _run(
 def _begin(folder: RunFolder, checkpoint: Path | None, settings: dict[str, Any]) -> None:
     """What is written before the first step; what a resumed run will write again is forgotten."""
     write(folder.path / "config.json", json.dumps(settings, indent=2, default=str) + "\n")
-    folder.rewind(step_of(checkpoint) if checkpoint else -1)
+    last = step_of(checkpoint) if checkpoint else -1
+    folder.rewind(last)
+    make_way(folder.path, last)

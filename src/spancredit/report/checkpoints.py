@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import shutil
 import warnings
 import zipfile
 import zlib
@@ -17,7 +18,8 @@ from spancredit.report.lines import is_json, write
 
 STATE = "trainer_state.json"  # the last file of a checkpoint that the trainer writes, on any process
 SEAL = "checksums.json"  # the last of all: every other file with its size and its SHA-256
-NAME = re.compile(r"checkpoint-(\d+)")
+NAME = re.compile(r"checkpoint-\d+")
+SPOILT = "spoilt-"  # before the name of one that is left out
 INDEX = "model.safetensors.index.json"
 WEIGHTS = ("model.safetensors", "adapter_model.safetensors", INDEX)
 BESIDE = ("optimizer.pt", "scheduler.pt", "rng_state*.pth")
@@ -45,6 +47,21 @@ def last_readable(run: Path) -> Path | None:
             return checkpoint
         warnings.warn(f"spancredit: {checkpoint} is left out, since {fault}.", stacklevel=2)
     return None
+
+
+def make_way(run: Path, step: int) -> None:
+    """Leave no checkpoint of a later step where a run writes its own.
+
+    To a trainer that keeps few it would be the newest, and what is written now would be removed. One that was complete
+    once is kept under another name; others are removed.
+    """
+    later = [path for path in run.iterdir() if NAME.fullmatch(path.name) and path.is_dir() and step_of(path) > step]
+    for checkpoint in later:
+        if _is_complete(checkpoint):
+            names = (f"{SPOILT}{checkpoint.name}{more}" for more in ("", *(f"-{n}" for n in range(2, 10_000))))
+            checkpoint.rename(next(run / name for name in names if not (run / name).exists()))
+        else:
+            shutil.rmtree(checkpoint)
 
 
 def fault_of(checkpoint: Path) -> str | None:
