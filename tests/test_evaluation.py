@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from copy import deepcopy
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -117,7 +118,8 @@ def test_gsm8k_from_a_file_goes_on_after_an_interruption_to_the_same_result(gsm8
 def ended_at_work(number, path, *arguments):
     """The real command, ended by a signal once its first rows are written: its exit status, and what it said."""
     called = [sys.executable, "-m", "spancredit", "eval", *arguments, "--output_dir", str(path)]
-    process = subprocess.Popen(called, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # which the jobs that a shell left behind do not hear
+    process = subprocess.Popen(called, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=heard)
     rows = path / "problems.jsonl"
     until = time.monotonic() + 120
     while not (rows.exists() and rows.stat().st_size) and time.monotonic() < until:
