@@ -37,9 +37,10 @@ test-verl: $(VERL)/.installed
 	$(VERL)/bin/python -m pytest tests/with_verl
 	$(VERL)/bin/python -m pytest -m "not slow" $(patsubst %,tests/test_%.py,verl_settings align answers credit scorers segment weighting)
 
-# The tests that take seconds, not minutes.
+# The tests that take seconds, not minutes, on all cores; a file stays on one, for its fixtures. All tests together are run one
+# after the other: some of the slow ones have several processes of their own, and deadlines.
 unit: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" --numprocesses auto --dist loadfile
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
