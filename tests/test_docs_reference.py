@@ -110,7 +110,7 @@ def test_every_key_of_a_studys_file_is_in_the_table_with_its_default():
 
 
 def test_the_commands_page_has_the_roots_own_options():
-    root, _, rest = reference.commands().partition("\n## spancredit eval\n")
+    root, _, rest = reference.TABLES["commands"]().partition("\n## spancredit eval\n")
     assert root.startswith("## spancredit\n")
     for option in ("--version", "--install-completion", "--show-completion"):
         assert f"| `{option}` |" in root, option

@@ -6,18 +6,18 @@ with fresh tables. `python docs/site/reference.py` writes them into the pages; a
 
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
-from dataclasses import MISSING, Field, fields
+from collections.abc import Iterable
+from dataclasses import Field, fields
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import api
-import typer
+import commands
 import yaml
+from table import code, plain, table
 from trl import GRPOConfig
 
-from spancredit.cli import app
 from spancredit.commands.train_arguments import RECIPES, TaskArguments
 from spancredit.config import BOUNDS, CreditConfig
 from spancredit.report.glossary import METRICS, NAMED
@@ -28,8 +28,6 @@ from spancredit.types import REASONS
 
 PAGES = Path(__file__).parents[1]
 PLACE = re.compile(r"<!-- made from the code: ([\w ]+) -->\n.*?<!-- end -->", re.DOTALL)
-MARK = "<!-- run short -->"
-NEEDS = {"--verl": "needs verl"}  # examples that the tests cannot run
 WORDS = {int: "whole number", float: "number", str: "text", bool: "`true`, `false`", type(None): "`none`"}
 
 
@@ -65,15 +63,15 @@ def recipes() -> str:
     columns = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(RECIPES.glob("*.yaml"))}
     names = dict.fromkeys(name for values in columns.values() for name in values)
     cells = [
-        (_code(name), *(_code(_plain(values[name])) if name in values else "" for values in columns.values()))
+        (code(name), *(code(plain(values[name])) if name in values else "" for values in columns.values()))
         for name in names
     ]
-    return _table(("setting", *map(_code, columns)), cells)
+    return table(("setting", *map(code, columns)), cells)
 
 
 def arms() -> str:
-    rows = [(_code(arm), ", ".join(_code(f"{k}: {v}") for k, v in own.items())) for arm, own in ARMS.items()]
-    return _table(("arm", "settings"), rows)
+    rows = [(code(arm), ", ".join(code(f"{k}: {v}") for k, v in own.items())) for arm, own in ARMS.items()]
+    return table(("arm", "settings"), rows)
 
 
 def study() -> str:
@@ -84,31 +82,25 @@ def study() -> str:
         plan = read_plan(file)
     explained = api.arguments(Plan)
     values = {f.name: getattr(plan, f.name) for f in fields(Plan)}
-    rows = [(_code(name), _code(_flow(value)), explained[name]) for name, value in values.items()]
-    return _table(("key", "default", "what"), rows)
+    rows = [(code(name), code(_flow(value)), explained[name]) for name, value in values.items()]
+    return table(("key", "default", "what"), rows)
 
 
 def metrics() -> str:
-    return _table(("metric", "unit", "what"), [(_code(m.name), m.unit, m.what) for m in METRICS])
+    return table(("metric", "unit", "what"), [(code(m.name), m.unit, m.what) for m in METRICS])
 
 
 def statuses() -> str:
-    return ", ".join(map(_code, NAMED["STATUS"])) + "."
+    return ", ".join(map(code, NAMED["STATUS"])) + "."
 
 
 def reasons() -> str:
-    return _table(("reason", "what"), [(_code(name), what) for name, what in REASONS.items()])
+    return table(("reason", "what"), [(code(name), what) for name, what in REASONS.items()])
 
 
 def errors() -> str:
-    rows = [(_code(name), _code(kind), what) for name, kind, what in api.error_rows()]
-    return _table(("error", "is also a", "what"), rows)
-
-
-def commands() -> str:
-    """The root, and every command, with its help, arguments and options."""
-    root = typer.main.get_command(app)
-    return "\n\n".join(_command(name, command) for name, command in [("spancredit", root), *_commands(root)])
+    rows = [(code(name), code(kind), what) for name, kind, what in api.error_rows()]
+    return table(("error", "is also a", "what"), rows)
 
 
 TABLES = {
@@ -121,7 +113,7 @@ TABLES = {
     "metrics": metrics,
     "statuses": statuses,
     "reasons": reasons,
-    "commands": commands,
+    "commands": commands.commands,
     "functions": api.functions,
     "values": api.values,
     "trainers": api.trainers,
@@ -132,9 +124,9 @@ TABLES = {
 def _settings(owner: type, settings: Iterable[Field[Any]]) -> str:
     kinds = get_type_hints(owner)  # and not a field's own, which transformers' parser writes over
     rows = [
-        (_code(f.name), _values(f.name, kinds[f.name]), _code(_plain(f.default)), f.metadata["help"]) for f in settings
+        (code(f.name), _values(f.name, kinds[f.name]), code(plain(f.default)), f.metadata["help"]) for f in settings
     ]
-    return _table(("setting", "values", "default", "what"), rows)
+    return table(("setting", "values", "default", "what"), rows)
 
 
 def _values(name: str, kind: Any) -> str:
@@ -146,70 +138,14 @@ def _kind(kind: Any) -> str:
     if get_origin(kind) in (Union, UnionType):
         return " or ".join(map(_kind, get_args(kind)))
     if get_origin(kind) is Literal:
-        return ", ".join(map(_code, get_args(kind)))
+        return ", ".join(map(code, get_args(kind)))
     return WORDS[kind]
-
-
-def _plain(value: Any) -> str:
-    """As it stands in a YAML file."""
-    if value is MISSING:
-        raise ValueError("a setting without a default cannot stand in the table")
-    if value is None:
-        return "none"
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _flow(value: Any) -> str:
     """A value of a study's file, on one line; arms by their names."""
-    plain = list(value) if isinstance(value, (tuple, dict)) and value else value
-    return yaml.safe_dump(plain, default_flow_style=True, width=1000).removesuffix("\n...\n").strip()
-
-
-def _commands(group: Any, name: str = "spancredit") -> Iterator[tuple[str, Any]]:
-    for own, command in group.commands.items():
-        yield f"{name} {own}", command
-        if hasattr(command, "commands"):
-            yield from _commands(command, f"{name} {own}")
-
-
-def _command(name: str, command: Any) -> str:
-    text, _, examples = (command.help or "").partition("Examples:")
-    parts = [f"{'#' * max(2, len(name.split()))} {name}", *(_escaped(p) for p in text.strip().split("\n\n") if p)]
-    if examples:
-        lines = [f"$ {line.strip()}" for line in examples.splitlines() if line.strip()]
-        but_for = [f"<!-- but for {word}: {why} -->" for word, why in NEEDS.items() if word in examples]
-        parts.append("\n".join([MARK, *but_for, "```console", *lines, "```"]))
-    arguments = [p for p in command.params if p.param_type_name == "argument"]
-    if arguments:
-        rows = [(_code(p.name.upper()), "yes" if p.required else "", p.help or "") for p in arguments]
-        parts.append(_table(("argument", "needed", "what"), rows))
-    options = [p for p in command.params if p.param_type_name == "option" and p.name != "help"]
-    if options:
-        rows = [(_code(p.opts[0]), _default(p), p.help or "") for p in options]
-        parts.append(_table(("option", "default", "what"), rows))
-    return "\n\n".join(parts)
-
-
-def _default(option: Any) -> str:
-    return "" if option.is_flag or option.default is None else _code(_plain(option.default))
-
-
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    lines = [head, ("---",) * len(head), *rows]
-    return "\n".join(f"| {' | '.join(_cell(cell) for cell in line)} |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
-
-
-def _code(text: str) -> str:
-    return f"`{text}`" if text.strip() == text and text else f"`{text!r}`"
-
-
-def _escaped(text: str) -> str:
-    """Prose of the command line, where an asterisk is one."""
-    return " ".join(text.split()).replace("*", "\\*")
+    listed = list(value) if isinstance(value, (tuple, dict)) and value else value
+    return yaml.safe_dump(listed, default_flow_style=True, width=1000).removesuffix("\n...\n").strip()
 
 
 def main() -> None:
