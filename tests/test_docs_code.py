@@ -22,8 +22,8 @@ from spancredit.study.plan import read_plan
 BLOCKS = [block for page in pages() for block in blocks_of(page)]
 PYTHON = sorted({block.page for block in BLOCKS if block.language == "python" and block.why_not is None})
 CONSOLE = [block for block in BLOCKS if block.language == "console"]
-# Exactly how many blocks run, in whole or in part, and how many do not; a new one belongs to one of these numbers.
-EXPECTED = {"python": 12, "console": 25}  # blocks that run: one that no longer does is missed
+# How many blocks run, in whole or in part: one that no longer does is missed.
+EXPECTED = {"python": 12, "console": 25}
 
 
 @pytest.fixture(scope="module")
