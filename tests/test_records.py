@@ -196,7 +196,8 @@ def test_as_many_rollouts_of_a_batch_become_records_as_were_asked_for(policy, tm
     recorder = Recorder(folder, tokenizer, None, 0, None, most, Console(quiet=True), None)
     rollouts = [sc.Rollout([5], [6] * (1 + i)) for i in range(size)]
     credits = [sc.Credit(torch.ones(1 + i), reason="uniform") for i in range(size)]
-    recorder.record(CreditBatch(0, rollouts, [float(i) for i in range(size)], credits))
+    rewards = [float(i) for i in range(size)]
+    recorder.record(CreditBatch(step=0, rollouts=rollouts, credits=credits, rewards=rewards, first_rewards=rewards))
     kept = [int(row["reward"]) for row in folder.rows(folder.records)]
     assert len(kept) == min(size, most)
     assert [len(row["tokens"]) - 1 for row in folder.rows(folder.records)] == kept
