@@ -40,7 +40,8 @@ def learning_curve(metrics: Rows, held_out: Rows) -> Figure:
         )
     top.set_ylabel("share right")
     top.set_ylim(0, 1)
-    top.legend(frameon=False, loc="upper left")
+    if top.get_legend_handles_labels()[0]:
+        top.legend(frameon=False, loc="upper left")
     kinds = drop_keys(metrics)
     for nth, key in enumerate(kinds):  # beyond the palette, colours come again in another style
         style = STYLES[nth // len(PALETTE) % len(STYLES)]
