@@ -41,6 +41,13 @@ def settings_in(card: ModelCard) -> dict[str, str]:
     return {cells[1]: cells[3] for cells in rows}
 
 
+def test_a_bundled_policy_is_called_by_its_name():
+    for name, folder in BUNDLED_FOLDERS.items():
+        model = LlamaForCausalLM(LlamaConfig.from_pretrained(folder))
+        model.config._name_or_path = str(folder)
+        assert base_model(model) == (name, False)
+
+
 def test_a_trainers_card_names_base_credit_seed_and_paper(tmp_path):
     model = LlamaForCausalLM(LlamaConfig.from_pretrained(BUNDLED_FOLDERS["bundled"]))
     model.config._name_or_path = "own/base"

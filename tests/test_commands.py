@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from transformers import AutoModelForCausalLM
 
 import spancredit as sc
 from spancredit import cli
+from spancredit.commands.quiet import quiet
 from spancredit.commands.report import report
 from spancredit.commands.train import train
 from spancredit.commands.train_arguments import parse, read_request
@@ -315,8 +317,20 @@ def test_an_output_folder_that_is_a_file_is_named(tmp_path):
         train(["--output_dir", str(tmp_path / "taken"), "--train_problems", "16", "--held_out_problems", "1"])
 
 
+def test_a_batch_that_groups_do_not_fill_is_said_in_flags():
+    with pytest.raises(sc.ConfigError, match=r"batch is 4 completions, and --num_generations 8; .* a multiple of 8\."):
+        parse(None, ["--per_device_train_batch_size", "4"])
+
+
+def test_what_is_said_to_the_user_is_a_line_without_its_place(monkeypatch):
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    quiet()
+    assert warnings.formatwarning("spancredit: code runs", UserWarning, "reward.py", 129) == "spancredit: code runs\n"
+    assert "other.py:3: UserWarning: code" in warnings.formatwarning("code", UserWarning, "other.py", 3)
+
+
 def test_a_missing_yaml_is_named():
-    with pytest.raises(sc.ConfigError, match="expected a YAML file"):
+    with pytest.raises(sc.ConfigError, match=r"'nowhere.yaml', which is no file; expected a YAML file"):
         read_request(["--config", "nowhere.yaml"])
 
 

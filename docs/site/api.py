@@ -8,6 +8,7 @@ from typing import Any
 
 import spancredit
 from spancredit import errors
+from spancredit.tasks.code import CodeProblem, Reward, call_probes, execution_credit
 from spancredit.training.sampling import DynamicSamplingTrainer
 from spancredit.training.trl import CreditBatch, CreditGRPOTrainer
 
@@ -29,6 +30,10 @@ def values() -> str:
 
 def trainers() -> str:
     return "\n\n".join(map(entry, (CreditGRPOTrainer, CreditBatch, DynamicSamplingTrainer)))
+
+
+def code() -> str:
+    return "\n\n".join(map(entry, (CodeProblem, Reward, execution_credit, call_probes)))
 
 
 def error_rows() -> Iterator[tuple[str, str, str]]:

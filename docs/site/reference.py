@@ -117,6 +117,7 @@ TABLES = {
     "functions": api.functions,
     "values": api.values,
     "trainers": api.trainers,
+    "code": api.code,
     "errors": errors,
 }
 

@@ -82,7 +82,9 @@ class CreditConfig:
     conserve: bool = _setting(
         True, "Scale the spans so that a completion has mean weight 1: credit moves, step size does not."
     )
-    noise_floor: float = _setting(0.05, "Drops up to this many nats count as none.")
+    noise_floor: float = _setting(
+        0.05, "Drops up to this many nats count as none. By tests, and where drops are given, there is no floor."
+    )
     full_scale: float = _setting(
         1.0,
         "Nats above the floor for importance 1. Larger drops are scaled down together, smaller ones never up, "

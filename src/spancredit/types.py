@@ -149,5 +149,5 @@ REASONS = {
     "over_model_limit": "prompt and completion are longer than the model's position limit",
     "non_finite": "a log-probability of the answer is NaN or infinite",
     "over_budget": "the budget did not reach as far as this rollout",
-    "below_noise_floor": "no span's absence moved the outcome by more than the noise floor",
+    "below_noise_floor": "no span's drop counts: above the noise floor, or below 0 where a known outcome is blamed",
 }

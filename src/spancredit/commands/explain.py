@@ -109,7 +109,9 @@ def explain(
     segmenter = segmenter or ("python" if task == "code" else "steps")
     measured: dict[str, Any] = {"segmenter": segmenter, "intervention": intervention, "scorer": scorer, "mode": mode}
     if outcome == "exchange":
-        raise ConfigError("--outcome is 'exchange', which needs other completions of the problem; expected execution.")
+        raise ConfigError(
+            "--outcome is 'exchange', which needs other completions of the problem; expected execution or probe."
+        )
     asked: dict[str, Any] = {"task": task or "wordproblems", "prompt_style": prompt_style, "outcome": outcome}
     with ExplainProgress(Console(stderr=True)) as progress:
         with progress.step("loading the libraries"):

@@ -7,6 +7,8 @@ from transformers.utils import logging as transformers_logging
 
 from spancredit.ranks import is_main
 
+FORMATTED = warnings.formatwarning
+
 
 def quiet() -> None:
     """Silence what the libraries below say on their own, and in all processes but the main one every warning."""
@@ -16,3 +18,12 @@ def quiet() -> None:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     logging.getLogger("trl").setLevel(logging.ERROR)
+    warnings.formatwarning = _in_a_line
+
+
+def _in_a_line(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """What spancredit itself says is for the user, who does not look for the place that says it."""
+    ours = str(message).startswith("spancredit: ")
+    return f"{message}\n" if ours else FORMATTED(message, category, filename, lineno, line)

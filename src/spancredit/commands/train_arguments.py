@@ -137,7 +137,16 @@ def parse(config: Path | None, flags: list[str]) -> tuple[TaskArguments, CreditG
             raise UnknownNameError(
                 "flag", unknown[1], [o for o in parser._option_string_actions if "_" in o]
             ) from error
-        raise ConfigError(str(error)) from error
+        raise ConfigError(_of_the_batch(str(error)) or str(error)) from error
+
+
+def _of_the_batch(said: str) -> str | None:
+    """TRL's sentence about a number that it derived, in flags."""
+    found = re.match(r"generation_batch_size \((\d+)\) must be divisible by num_generations \((\d+)\)", said)
+    return found and (
+        f"a generation batch is {found[1]} completions, and --num_generations {found[2]}; expected whole groups: "
+        f"--per_device_train_batch_size, times processes, times --steps_per_generation, a multiple of {found[2]}."
+    )
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -147,7 +156,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: if the file is missing, is no mapping, or has an unknown key (the nearest known one is named).
     """
     if not path.is_file():
-        raise ConfigError(f"--config is {str(path)!r}; expected a YAML file.")
+        raise ConfigError(f"--config is {str(path)!r}, which is no file; expected a YAML file.")
     try:
         settings = yaml.safe_load(path.read_text()) or {}
     except yaml.YAMLError as error:

@@ -49,11 +49,15 @@ class RunProgress:
         self.recent.append(metrics)
         self.bar.update(self.task, completed=metrics["step"])
         if not self.console.is_terminal and (is_first or metrics["step"] % LINE_EVERY == 0):
-            drops = (f"drop {key.rpartition('/')[2]} {metrics[key]:.2f}" for key in drop_keys([metrics]))
+            # What one of two programs gains by an exchange the other loses, so the mean drop is nothing.
+            told = [] if metrics.get("credit/method/exchange") else drop_keys([metrics])
+            drops = (f"drop {key.rpartition('/')[2]} {metrics[key]:.2f}" for key in told)
+            scored = metrics.get("credit/scored")
             share = metrics.get("credit/time_share") or 0.0
             parts = [
                 f"step {metrics['step']:>4}",
                 f"reward {metrics['reward']:.3f}",
+                *([] if scored is None else [f"scored {scored:.0%}"]),
                 *drops,
                 f"credit {share:.0%} of the step",
             ]

@@ -20,17 +20,22 @@ def summary(folder: RunFolder) -> RenderableType:
         table.add_row("held-out accuracy before", Text(visible(in_words(held_out[0]))))
         table.add_row("held-out accuracy after", Text(visible(in_words(held_out[-1]))))
     unit = unit_of(metrics)
+    exchanged = any(row.get("credit/method/exchange") for row in metrics)
+    instead = "with another's in its place" if exchanged else "without one"
     for key in drop_keys(metrics):
         kind = key.rpartition("/")[2]
         drop, share = mean_of(metrics, key) or 0.0, mean_of(metrics, f"credit/weight_share/{kind}") or 0.0
         table.add_row(
             Text(visible(f"credit of {kind} spans")),
-            f"without one the outcome falls by {drop:.2f} {unit} on average; {share:.0%} of the weight",
+            f"{instead} the outcome falls by {drop:.2f} {unit} on average; {share:.0%} of the weight",
         )
+    scored = mean_of(metrics, "credit/scored")
+    if scored is not None:
+        table.add_row("rollouts with weights of their own", f"{scored:.0%}")
     table.add_row("run folder", Text(str(folder.path)))
     parts: list[RenderableType] = [Text(), table]
-    scored = [record for record in folder.rows(folder.records) if record["reason"] is None and right_of(record)]
-    if scored:
-        parts += [Text(f"\nA right completion of step {scored[-1]['step']}, coloured by its credit:\n", style="bold")]
-        parts += [Text(visible(scored[-1]["prompt"]), style="dim"), coloured(scored[-1]), Text(), legend()]
+    right = [record for record in folder.rows(folder.records) if record["reason"] is None and right_of(record)]
+    if right:
+        parts += [Text(f"\nA right completion of step {right[-1]['step']}, coloured by its credit:\n", style="bold")]
+        parts += [Text(visible(right[-1]["prompt"]), style="dim"), coloured(right[-1]), Text(), legend()]
     return Group(*parts)

@@ -154,7 +154,7 @@ def read_plan(path: Path) -> Plan:
         ConfigError: if the file is missing, no YAML, or has a key or an arm that is not known.
     """
     if not path.is_file():
-        raise ConfigError(f"the study's file is {str(path)!r}; expected a YAML file.")
+        raise ConfigError(f"the study's file is {str(path)!r}, which is no file; expected a YAML file.")
     try:
         given = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:

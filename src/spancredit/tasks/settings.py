@@ -139,7 +139,7 @@ class TaskSettings:
             raise UnknownNameError("code_set", self.code_set, SETS)
         file = evalplus.FILES.get(self.code_set or "functions")
         if (self.dataset is None) != (file is None):
-            expected = f"the folder of {file}" if file else "none for this set"
+            expected = f"--dataset with the folder of {file}, of evalplus's release" if file else "none for this set"
             raise ConfigError(f"dataset is {self.dataset!r}, and code_set {self.code_set!r}; expected {expected}.")
         sandbox_settings(self)
 

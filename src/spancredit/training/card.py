@@ -15,6 +15,7 @@ from transformers import Trainer
 from spancredit.config import CreditConfig
 from spancredit.counterfactual.measure import PROXIES
 from spancredit.crediting import EXECUTION
+from spancredit.models import BUNDLED_FOLDERS
 from spancredit.training.config import CreditGRPOConfig
 from spancredit.training.functions import OF_FORWARDS
 
@@ -26,7 +27,6 @@ TRAINING = (
     *("generation_batch_size", "max_completion_length", "temperature", "step_advantages", "dynamic_sampling_rounds"),
     "seed",
 )
-PACKAGE = Path(__file__).parents[1]
 TAGS = ("spancredit", "credit-assignment")
 BADGE = re.compile(r"^\[<img .*$", re.MULTILINE)  # TRL's links to the run on a tracker
 CITATIONS = """```bibtex
@@ -93,8 +93,9 @@ def base_model(model: Any) -> tuple[str, bool]:
         name = str(getattr(model.config, "_name_or_path", "") or "")
     if not name:
         return "weights that had no name", False
-    if Path(name).is_relative_to(PACKAGE):
-        return "bundled", False
+    bundled = next((own for own, folder in BUNDLED_FOLDERS.items() if Path(name) == Path(folder)), None)
+    if bundled is not None:
+        return bundled, False
     shown = without_folders(name)
     return shown, shown == name and not name.endswith(".gguf") and not Path(name).exists()
 
