@@ -429,7 +429,7 @@ def test_a_launcher_may_start_several_processes_of_train_alone(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("outcome", ["execution", "probe"])
+@pytest.mark.parametrize("outcome", ["execution", "exchange", "probe"])
 def test_code_is_trained_with_credit_from_the_command_line_alone(tmp_path, outcome):
     out = tmp_path / "run"
     arguments = ("--max_steps", "3", "--held_out_problems", "20", "--held_out_steps", "0", "--outcome", outcome)
@@ -443,9 +443,13 @@ def test_code_is_trained_with_credit_from_the_command_line_alone(tmp_path, outco
     )
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert all(row["credit/scored"] > 0 and row["credit/unscored/no_answer"] == 0 for row in rows)
-    method = {"execution": "execution", "probe": "exact"}[outcome]
+    method = "exact" if outcome == "probe" else outcome
     assert all(row[f"credit/method/{method}"] > 0 for row in rows)
-    assert any(row.get("credit/drop/code:Return", 0) > 0 for row in rows)
+    assert any(row.get("credit/drop/code:Return", 0) != 0 for row in rows)
     said = " ".join(result.stdout.split())
-    unit = {"execution": "of the tests", "probe": "nats"}[outcome]
-    assert re.search(rf"credit of code:Return spans +without one the outcome falls by [-\d.]+ {unit}", said)
+    instead = "with another's in its place" if outcome == "exchange" else "without one"
+    unit = "nats" if outcome == "probe" else "of the tests"
+    assert re.search(rf"credit of code:Return spans +{instead} the outcome falls by [-\d.]+ {unit}", said)
+    assert re.search(r"rollouts with weights of their own +\d+%", said)
+    assert ("drop code:Return" in said) == (outcome != "exchange"), "whose mean is nothing, and no line a step"
+    assert re.search(r"step +1 reward [\d.]+ scored \d+%", said)
