@@ -185,7 +185,7 @@ def test_nothing_runs_unconfined_unless_it_is_asked_for_by_name(monkeypatch):
     ("settings", "said"),
     [
         ({"code_set": "mbbp"}, "Did you mean 'mbpp'"),
-        ({"code_set": "mbpp"}, r"expected the folder of MbppPlus.jsonl.gz"),
+        ({"code_set": "mbpp"}, r"expected --dataset with the folder of MbppPlus.jsonl.gz"),
         ({"dataset": "x"}, "expected none for this set"),
         ({"code_set": "humaneval", "dataset": "x"}, "expected none for this set"),
         ({"held_out_dataset": "x"}, "no setting of the task code"),

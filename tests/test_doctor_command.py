@@ -114,7 +114,7 @@ def test_warnings_fail_only_under_strict():
         (["--credit_horizon", "8", "--credit_budget", "0.1"], "does not go with budget"),
         (["--credit_moed", "random"], "Did you mean '--credit_mode'"),
         (["--model_name_or_path", "./nowhere"], "cannot load the model './nowhere'"),
-        (["--num_generations", "7"], "divisible"),
+        (["--num_generations", "7"], "a multiple of"),
         (["--lora_target_modules", "nothing", "--use_peft", "true"], "The trial stopped in making the trainer"),
     ],
 )

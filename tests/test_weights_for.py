@@ -176,7 +176,9 @@ def test_an_engine_that_does_not_return_a_number_a_token_is_refused(bad, said):
         sc.weights_for(rollouts(), lambda sequences: bad(engine(sequences)), char_tokenizer())
 
 
-@pytest.mark.parametrize("form", [torch.tensor, tuple, lambda one: torch.tensor(one).numpy()], ids=str)
+@pytest.mark.parametrize(
+    "form", [torch.tensor, tuple, lambda one: torch.tensor(one).numpy()], ids=["tensor", "tuple", "array"]
+)
 def test_an_engine_may_return_tensors_or_arrays(form):
     model = tiny("llama", positions=128)
     engine = Engine(model)
