@@ -11,6 +11,7 @@ from spancredit.counterfactual.forward import eval_mode, row_logps
 from spancredit.counterfactual.interventions import Row
 from spancredit.counterfactual.scorers import TOLERANCE
 from spancredit.doctor.facts import Comparison
+from spancredit.randomness import seeded
 from spancredit.report.spaced import spaced
 from spancredit.types import Credit, Rollout
 
@@ -49,8 +50,7 @@ def training_noise(model: Any, rollout: Rollout, temperature: float, seed: int) 
     ids = (*rollout.prompt_ids, *rollout.completion_ids)
     row = Row(ids, tuple((i, i + 1) for i in range(len(rollout.prompt_ids), len(ids))))
     device = next(model.parameters()).device
-    with eval_mode(model), torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=device.type):
-        torch.manual_seed(seed)
+    with eval_mode(model), seeded(device, seed):
         (quiet_T,) = row_logps(model, [row], temperature)
         model.train()
         (noisy_T,) = row_logps(model, [row], temperature)

@@ -5,6 +5,7 @@ import io
 import tokenize
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 from spancredit.text.code import cut_lines
 
@@ -37,20 +38,23 @@ def cut_python(text: str, start: int, end: int) -> list[Piece]:
 
 def parsed(code: str) -> ast.Module:
     """Raises one of `BROKEN` if Python cannot read it."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about escapes in strings
-        return ast.parse(code)
+    tree: ast.Module = _compiled(code, ast.PyCF_ONLY_AST)
+    return tree
 
 
 def compiles(code: str) -> bool:
     """Whether Python would run it: what it can read, without a `return` or a `break` out of place."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            compile(code, "<code>", "exec", dont_inherit=True)
+        _compiled(code, 0)
     except BROKEN:
         return False
     return True
+
+
+def _compiled(code: str, flags: int) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about escapes in strings
+        return compile(code, "<code>", "exec", flags, dont_inherit=True)
 
 
 def _beginnings(code: str) -> list[tuple[int, str]]:
