@@ -1,18 +1,27 @@
-"""Tiny models run fastest on one thread, and do not disturb each other on a shared machine."""
+"""What every test has: one thread, the bundled policy, a browser."""
+
+import gc
 
 import pytest
-import torch
 from pages_for_tests import CHROMIUM
 from required import pytest_runtest_makereport  # noqa: F401 (pytest finds it here)
 
-from spancredit.models import load_policy
+# Imported where it is needed: a process that only hands out tests to others does not wait for torch.
 
-torch.set_num_threads(1)
+
+def pytest_collection_finish():
+    """One thread is fastest for tiny models. Imports stay: no trainer looks through them for garbage as it begins."""
+    import torch
+
+    torch.set_num_threads(1)
+    gc.freeze()
 
 
 @pytest.fixture(scope="module")
 def policy():
     """The bundled policy and its tokenizer."""
+    from spancredit.models import load_policy
+
     return load_policy("bundled")
 
 

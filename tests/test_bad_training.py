@@ -21,7 +21,7 @@ ROWS = Dataset.from_list([problem.row() for problem in islice(problems("train", 
 GROUP = 4
 
 
-@pytest.fixture(params=["credit", "dynamic sampling"])
+@pytest.fixture(params=["credit", pytest.param("dynamic sampling", marks=pytest.mark.slow)])
 def trainer_of(request, policy, tmp_path):
     """Makes either trainer, of 4 prompts a batch."""
 

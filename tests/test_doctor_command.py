@@ -34,6 +34,7 @@ def healthy():
     return findings("--num_generations", "8", "--difficulty", "easy")
 
 
+@pytest.mark.slow
 def test_a_healthy_job_is_fine_and_what_it_takes_is_noted(healthy):
     status, found, report = healthy
     assert status == 0
@@ -58,6 +59,7 @@ def test_the_same_seed_finds_the_same(healthy):
     }
 
 
+@pytest.mark.slow
 def test_a_limit_on_tokens_that_is_too_short_is_found():
     status, found, _ = findings(*SMALL, "--max_completion_length", "12")
     assert status == 1
@@ -127,6 +129,7 @@ def test_what_would_stop_training_is_one_finding_and_no_traceback(flags, says):
     assert report["measured"] is None
 
 
+@pytest.mark.slow
 def test_uniform_credit_is_a_note_and_its_rewards_are_checked_all_the_same():
     status, found, report = findings(*SMALL, "--credit_mode", "uniform", "--max_completion_length", "12")
     assert status == 1
@@ -136,6 +139,7 @@ def test_uniform_credit_is_a_note_and_its_rewards_are_checked_all_the_same():
     assert report["measured"]["scored"] == 0
 
 
+@pytest.mark.slow
 def test_spans_whose_drops_differ_and_whose_weights_do_not_are_found_beside_another_weight_of_the_answer():
     status, found, report = findings(*SMALL, "--credit_boost", "0.5", "--credit_min_weight", "0.5")
     assert status == 1
@@ -160,6 +164,7 @@ def test_a_crash_is_told_from_findings_by_its_status(monkeypatch, capfd, verl):
     assert "ZeroDivisionError: of the doctor's own" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_what_it_says_without_a_terminal():
     status, shown = doctor(*SMALL, "--max_completion_length", "12")
     assert status == 1

@@ -125,6 +125,7 @@ def test_dropout_is_named_and_what_it_does_is_measured(policy):
     assert dropouts_of(layer) == {"resid_dropout": 0.3}
 
 
+@pytest.mark.slow
 def test_a_trial_changes_no_weight_and_its_facts_are_those_of_its_batches(tmp_path):
     job = job_of(["--num_generations", "4", "--difficulty", "easy", "--seed", "3"], 2, str(tmp_path))
     before = {name: value.clone() for name, value in job.model.state_dict().items()}

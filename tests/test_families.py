@@ -221,6 +221,7 @@ def pad_like_trl(cases: list[Case]) -> dict[str, torch.Tensor]:
     return {name: torch.tensor(value) for name, value in batch.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", [*FAMILIES, *FALLBACK])
 def test_the_padding_of_trl_changes_no_score(family):
     model = (FAMILIES | FALLBACK)[family]()
@@ -231,6 +232,7 @@ def test_the_padding_of_trl_changes_no_score(family):
         assert greatest_difference(credit(model, unpadded, scorer, "pad"), expected) < EXACT[torch.float32]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", [*FAMILIES, *FALLBACK])
 def test_pad_ids_left_in_a_prompt_are_tokens_like_any_other(family):
     model = (FAMILIES | FALLBACK)[family]()
@@ -241,6 +243,7 @@ def test_pad_ids_left_in_a_prompt_are_tokens_like_any_other(family):
     assert greatest_difference(credit(model, cases, "sequential", "pad"), expected) > 1e-2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("intervention", ["pad", "delete", "filler"])
 @pytest.mark.parametrize("family", FALLBACK)
 def test_a_family_that_cannot_be_packed_is_batched_and_equals_sequential(family, intervention):

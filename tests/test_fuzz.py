@@ -82,6 +82,7 @@ def exits(_):
     os._exit(3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("planted", "wait", "said"),
     [
@@ -104,6 +105,7 @@ def test_a_record_that_cannot_be_shown_is_found(tmp_path, monkeypatch):
     assert {"KeyError", "TypeError"} <= kinds
 
 
+@pytest.mark.slow
 def test_a_parser_that_reads_boxes_in_boxes_again_and_again_is_found(tmp_path, monkeypatch):
     def slow(said):
         for match in re.finditer(r"\\boxed", said):

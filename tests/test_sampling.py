@@ -98,6 +98,7 @@ def test_groups_without_a_signal_are_replaced_by_fresh_prompts(policy, tmp_path)
         assert len(set(prompts)) == len(prompts), "a step draws no prompt twice"
 
 
+@pytest.mark.slow
 def test_the_log_of_completions_and_the_metrics_are_those_of_the_batch_and_of_the_first_draw(policy, tmp_path):
     trainer = trainer_of(policy, tmp_path, some_differ, rounds=8, max_steps=1)
     batches, _ = recorded(trainer)
@@ -123,6 +124,7 @@ def test_the_log_of_completions_and_the_metrics_are_those_of_the_batch_and_of_th
     assert ours["num_tokens"] > theirs["num_tokens"]
 
 
+@pytest.mark.slow
 def test_where_every_group_has_a_signal_the_stock_trainers_parameters_come_out_bit_for_bit(policy, tmp_path):
     ours = trainer_of(policy, tmp_path, all_differ)
     ours.train()
@@ -254,6 +256,7 @@ def test_reward_functions_of_one_name_count_both(policy, tmp_path):
     assert trainer.batch_rewards == [float(i % GROUP) + 1 for i in range(16)]
 
 
+@pytest.mark.slow
 def test_a_kl_term_stays_finite_where_rows_were_joined(policy, tmp_path):
     """At a low temperature the policy gives its padding far less than float32 can be divided by."""
     trainer = trainer_of(

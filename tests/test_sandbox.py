@@ -260,6 +260,7 @@ def test_sets_have_the_same_order_in_every_zygote():
 # -- limits
 
 
+@pytest.mark.slow
 def test_results_before_a_hang_are_kept_and_the_visit_has_a_deadline():
     code = "import time\ndef f(n):\n    while n == 2: time.sleep(1)\n    return n"
     with Sandbox(seconds=2.0) as box:

@@ -97,6 +97,7 @@ def test_gpus_share_the_work_and_a_sharded_forward_gathers_all_layers_but_its_ow
     assert whole.state == 16 * who.parameters
 
 
+@pytest.mark.slow
 def test_the_tables_are_printed(capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["scaling.py"])
     monkeypatch.setattr(scaling, "GPUS", (8, 64))

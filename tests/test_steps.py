@@ -122,6 +122,7 @@ def batch_of(policy, tmp_path, rewards=alternating, **changes):
     return seen[0], trainer.state.log_history[0], tokenizer
 
 
+@pytest.mark.slow
 def test_the_loss_is_given_step_advantages_times_weights(policy, tmp_path):
     plain, _, tokenizer = batch_of(policy, tmp_path, credit_mode="uniform")
     steps, logged, _ = batch_of(policy, tmp_path, credit_mode="uniform", step_advantages="group")
@@ -151,6 +152,7 @@ def snapshot(trainer):
     return [{name: list(values) for name, values in one.items()} for one in nested]
 
 
+@pytest.mark.slow
 def test_resampled_values_are_those_of_fresh_continuations_and_leave_no_trace(policy, tmp_path, monkeypatch):
     asked = []
 

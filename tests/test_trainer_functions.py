@@ -43,7 +43,7 @@ def halves(rollouts, rows, config):
     return sc.credit_from_drops(rollouts, spans, [[1.0, 0.0]] * len(rollouts), config)
 
 
-@pytest.mark.parametrize("rounds", [0, 8])
+@pytest.mark.parametrize("rounds", [0, pytest.param(8, marks=pytest.mark.slow)])
 def test_every_rollout_comes_with_the_row_that_it_answers(policy, tmp_path, rounds):
     tokenizer, seen = policy[1], []
 
@@ -66,7 +66,7 @@ def test_every_rollout_comes_with_the_row_that_it_answers(policy, tmp_path, roun
         assert scored or not rounds
 
 
-@pytest.mark.parametrize("rounds", [0, 8])
+@pytest.mark.parametrize("rounds", [0, pytest.param(8, marks=pytest.mark.slow)])
 def test_an_observer_is_told_the_first_reward_apart_from_the_sum(policy, tmp_path, rounds):
     def quarter(completions, **_):
         return [0.25] * len(completions)
@@ -127,6 +127,7 @@ def test_probes_are_what_is_measured(policy, tmp_path):
         assert credit.reason != "no_answer"
 
 
+@pytest.mark.slow
 def test_in_mode_uniform_neither_is_called_and_the_batch_is_stock(policy, tmp_path):
     def never(*_):
         raise AssertionError("called")

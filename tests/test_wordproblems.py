@@ -67,6 +67,7 @@ def test_unknown_names_are_refused(split, difficulty):
         next(problems(split, difficulty=difficulty))
 
 
+@pytest.mark.slow
 def test_sampled_accuracy_is_the_same_each_time_and_leaves_the_random_state_alone(policy):
     model, tokenizer = policy
     exam = Exam(draw("held_out", count=40, difficulty="easy"), reward, max_new_tokens=48)

@@ -1,7 +1,7 @@
 """Forwards of the policy over rows, in eval mode: the log-probability of what the rows have scored."""
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from typing import Any
@@ -117,7 +117,7 @@ def token_logps(logits: torch.Tensor, targets: torch.Tensor, temperature: float)
 
 def accepts(model: Any, name: str) -> bool:
     """Whether the forward of the model, or of the one inside its adapter, takes this keyword."""
-    return name in inspect.signature(inner(model).forward).parameters
+    return name in _keywords(model)
 
 
 def inner(model: Any) -> Any:
@@ -163,7 +163,8 @@ def device_of(model: Any) -> torch.device:
 
 def _logits(model: Any, ids_BL: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
     device = device_of(model)
-    taken = {name: value for name, value in options.items() if accepts(model, name)}
+    known = _keywords(model)
+    taken = {name: value for name, value in options.items() if name in known}
     moved = {name: value.to(device) if isinstance(value, torch.Tensor) else value for name, value in taken.items()}
     keep_step(Kind.FORWARD)
     logits: torch.Tensor = model(input_ids=ids_BL.to(device), **moved).logits
@@ -182,6 +183,10 @@ def _continue(
         "position_ids": torch.arange(start, end)[None],
     }
     return _logits(model, _ids(row.input_ids[start:end]), options)
+
+
+def _keywords(model: Any) -> Collection[str]:
+    return inspect.signature(inner(model).forward).parameters
 
 
 def _ids(ids: Sequence[int]) -> torch.Tensor:
