@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from spancredit import cli
-from spancredit.errors import ConfigError
+from spancredit.errors import ConfigError, UnknownNameError
 from spancredit.models import BUNDLED_FOLDERS
 
 SMALL = ["--prompts", "2", "--num_generations", "4", "--difficulty", "easy"]
@@ -114,7 +114,6 @@ def test_warnings_fail_only_under_strict():
     [
         (["--importance_sampling_level", "sequence"], "cannot carry per-token advantages"),
         (["--credit_horizon", "8", "--credit_budget", "0.1"], "does not go with budget"),
-        (["--credit_moed", "random"], "Did you mean '--credit_mode'"),
         (["--model_name_or_path", "./nowhere"], "cannot load the model './nowhere'"),
         (["--num_generations", "7"], "a multiple of"),
         (["--lora_target_modules", "nothing", "--use_peft", "true"], "The trial stopped in making the trainer"),
@@ -127,6 +126,14 @@ def test_what_would_stop_training_is_one_finding_and_no_traceback(flags, says):
     assert says in found["refused"]["text"]
     assert "\n" not in found["refused"]["text"]
     assert report["measured"] is None
+
+
+@pytest.mark.parametrize(
+    ("flag", "nearest"), [("--credit_moed", "--credit_mode"), ("--promts", "--prompts"), ("--stric", "--strict")]
+)
+def test_a_flag_that_there_is_not_is_a_wrong_command_line_and_no_finding(flag, nearest):
+    with pytest.raises(UnknownNameError, match=f"unknown flag '{flag}'.* Did you mean '{nearest}'"):
+        doctor(flag, "1")
 
 
 @pytest.mark.slow

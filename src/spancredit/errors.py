@@ -16,12 +16,12 @@ class UnknownNameError(ConfigError):
     """A name that is not one of the known ones; the message lists them and suggests the nearest."""
 
     def __init__(self, what: str, got: object, known: Iterable[str]):
-        known = list(known)
-        close = difflib.get_close_matches(str(got), known, n=1)
+        self.got, self.known = got, list(known)
+        close = difflib.get_close_matches(str(got), self.known, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
-        listed = (
-            f"expected one of {', '.join(map(repr, known))}." if len(known) <= 20 else "see --help for those there are."
-        )
+        listed = f"expected one of {', '.join(map(repr, self.known))}."
+        if len(self.known) > 20:
+            listed = "see --help for those there are."
         super().__init__(f"unknown {what} {got!r}; {listed}{hint}")
 
 

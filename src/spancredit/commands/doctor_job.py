@@ -8,21 +8,28 @@ from typing import Any
 from spancredit.commands.distribution import check_launch
 from spancredit.commands.prepare import parse_checked, prepare
 from spancredit.commands.quiet import quiet
-from spancredit.commands.train_arguments import read_request
+from spancredit.commands.train_arguments import UnknownFlagError, read_request
 from spancredit.doctor.examine import examine, worst_first
 from spancredit.doctor.failure import FAILURES, refused
 from spancredit.doctor.finding import Finding
 from spancredit.doctor.observe import observed
 from spancredit.doctor.rollouts import STEPS, Job, tried
 from spancredit.doctor.summary import summary
-from spancredit.errors import ConfigError
+from spancredit.errors import ConfigError, UnknownNameError
 from spancredit.training.config import CreditGRPOConfig
+
+OWN_FLAGS = ("--prompts", "--strict", "--verl", "--json")
 
 Report = tuple[list[Finding], list[str], dict[str, Any] | None]
 
 
 def checked(argv: list[str], prompts: int, note: Callable[[str], Any] = lambda _: None) -> Report:
-    """Findings, the worst first; the checks that found nothing, by name; and what was measured, if it came to that."""
+    """Findings, the worst first; the checks that found nothing, by name; and what was measured, if it came to that.
+
+    Raises:
+        UnknownNameError: for a flag that there is not, of spancredit train or of the doctor: that is a wrong command line
+            and no finding about a training.
+    """
     quiet()
     try:
         with TemporaryDirectory() as folder:
@@ -32,6 +39,8 @@ def checked(argv: list[str], prompts: int, note: Callable[[str], Any] = lambda _
             trial = tried(job)
             note("scoring")
             facts = observed(job, trial)
+    except UnknownFlagError as error:
+        raise UnknownNameError("flag", error.got, [*error.known, *OWN_FLAGS]) from error
     except FAILURES as error:
         return [refused(error)], [], None
     said = examine(facts)

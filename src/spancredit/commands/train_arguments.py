@@ -134,9 +134,8 @@ def parse(config: Path | None, flags: list[str]) -> tuple[TaskArguments, CreditG
     except (ValueError, TypeError) as error:
         unknown = re.search(r"not used by the HfArgumentParser: \['(--[\w-]+)", str(error))
         if unknown:
-            raise UnknownNameError(
-                "flag", unknown[1], [o for o in parser._option_string_actions if "_" in o]
-            ) from error
+            known = [flag for flag in parser._option_string_actions if "_" in flag]
+            raise UnknownFlagError("flag", unknown[1], known) from error
         raise ConfigError(_of_the_batch(str(error)) or str(error)) from error
 
 
@@ -173,6 +172,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def _path(value: Any) -> Path | None:
     return None if value is None else Path(value)
+
+
+class UnknownFlagError(UnknownNameError):
+    """A flag that `spancredit train` does not have."""
 
 
 class _Parser(argparse.ArgumentParser):
