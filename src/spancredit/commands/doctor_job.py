@@ -27,8 +27,8 @@ def checked(argv: list[str], prompts: int, note: Callable[[str], Any] = lambda _
     """Findings, the worst first; the checks that found nothing, by name; and what was measured, if it came to that.
 
     Raises:
-        UnknownNameError: for a flag that there is not, of spancredit train or of the doctor: that is a wrong command line
-            and no finding about a training.
+        UnknownNameError: for a flag that neither spancredit train nor the doctor has: a wrong command line is no
+            finding about a training.
     """
     quiet()
     try:

@@ -1,6 +1,8 @@
 """Writes what the trainer says into the run folder and onto the screen."""
 
 import math
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +54,14 @@ class Recorder(TrainerCallback):
         self.group = group
 
     def start(self) -> None:
-        """Show what a resumed run holds already."""
-        for row in self.folder.rows(self.folder.metrics):
-            self.progress.log(row)
-        for row in self.folder.rows(self.folder.held_out):
-            self.progress.held_out(row["step"], visible(in_words(row)))
+        """Show what a resumed run holds already, in the order in which it came."""
+        metrics, held_out = self.folder.rows(self.folder.metrics), self.folder.rows(self.folder.held_out)
+        exams = [
+            (row["step"], partial(self.progress.held_out, row["step"], visible(in_words(row)))) for row in held_out
+        ]
+        steps = [(row["step"], partial(self.progress.log, row)) for row in metrics]
+        for _, show in sorted([*exams, *steps], key=itemgetter(0)):
+            show()
 
     def finish(self) -> None:
         """Draw the learning curve."""

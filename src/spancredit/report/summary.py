@@ -7,7 +7,7 @@ from rich.text import Text
 from spancredit.report.means import drop_keys, mean_of, unit_of
 from spancredit.report.records import right_of
 from spancredit.report.runfolder import RunFolder, in_words
-from spancredit.report.terminal import coloured, legend
+from spancredit.report.terminal import explanation
 from spancredit.report.visible import visible
 
 
@@ -36,6 +36,6 @@ def summary(folder: RunFolder) -> RenderableType:
     parts: list[RenderableType] = [Text(), table]
     right = [record for record in folder.rows(folder.records) if record["reason"] is None and right_of(record)]
     if right:
-        parts += [Text(f"\nA right completion of step {right[-1]['step']}, coloured by its credit:\n", style="bold")]
-        parts += [Text(visible(right[-1]["prompt"]), style="dim"), coloured(right[-1]), Text(), legend()]
+        title = f"\nA right completion of step {right[-1]['step']}, and what its spans earned:\n"
+        parts += [Text(title, style="bold"), explanation(right[-1])]
     return Group(*parts)

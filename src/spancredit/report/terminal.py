@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rich._export_format import CONSOLE_SVG_FORMAT
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.style import Style
 from rich.table import Table
 from rich.text import Text
@@ -57,15 +57,20 @@ def explanation(record: dict[str, Any]) -> RenderableType:
     parts: list[RenderableType] = [Text(visible(record["prompt"].strip()), style="dim"), coloured(record), ""]
     parts += map(Text, notes_of(record))
     if record["spans"]:
-        parts += ["", span_table(record), "", legend()]
+        parts += ["", span_table(record), Legend()]
     return Group(*parts)
 
 
-def legend() -> Text:
-    text = Text("weight ")
-    for weight in (1 / 3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0):
-        text.append(f" {weight:.2f} ", _shade(weight))
-    return text
+class Legend:
+    """Which colour is which weight, where there are colours."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if console.color_system is None or console.no_color:
+            return
+        text = Text("\nweight ")
+        for weight in (1 / 3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0):
+            text.append(f" {weight:.2f} ", _shade(weight))
+        yield text
 
 
 def save_svg(record: dict[str, Any], path: Path, title: str) -> None:

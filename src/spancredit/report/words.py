@@ -17,8 +17,7 @@ def notes_of(record: dict[str, Any]) -> list[str]:
     if (right := right_of(record)) is not None:
         notes.append(f"The answer is {'right' if right else 'wrong'}.")
     if record["answer_logp"] is not None:
-        cost = f"{record['cost']['forwards']} forwards, {record['cost']['tokens']} tokens"
-        notes.append(f"Log-probability of the answer: {record['answer_logp']:.3f} nats ({cost}).")
+        notes.append(f"Log-probability of the answer: {record['answer_logp']:.3f} nats ({_spent(record['cost'])}).")
     if runs := record["cost"].get("runs"):
         notes.append(f"Programs run: {runs}.")
     return notes
@@ -49,6 +48,14 @@ def rows_of(record: dict[str, Any]) -> list[Cells]:
 def one_line(text: str) -> str:
     """For a cell of a table."""
     return visible(" ".join(text.split()))
+
+
+def _spent(cost: dict[str, int]) -> str:
+    """A forward that several rollouts share counts at the first of them."""
+    forwards, tokens = cost["forwards"], cost["tokens"]
+    if not forwards and tokens:
+        return f"{tokens} tokens in forwards shared with other rollouts"
+    return f"{forwards} forward{'' if forwards == 1 else 's'}, {tokens} tokens"
 
 
 def _said(number: float | None, form: str) -> str:
