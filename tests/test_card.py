@@ -14,9 +14,9 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 import spancredit as sc
 from spancredit.commands.train import train
-from spancredit.models import BUNDLED_FOLDERS, load_policy
+from spancredit.models import BUNDLED_FOLDERS, load_policy, without_folders
 from spancredit.tasks.wordproblems import problems
-from spancredit.training.card import base_model, settings_read, without_folders
+from spancredit.training.card import base_model, settings_read
 from spancredit.training.trl import CreditGRPOConfig, CreditGRPOTrainer
 
 

@@ -9,6 +9,9 @@ import spancredit as sc
 from spancredit.commands.report import report
 from spancredit.errors import RunFolderError
 from spancredit.report.html import MOST_ROLLOUTS, Section, page
+from spancredit.report.lines import append_lines
+from spancredit.report.runfolder import RunFolder
+from spancredit.report.runpage import EXCHANGES, run_page
 from spancredit.report.visible import visible
 
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> \ud800 \u2028"
@@ -78,6 +81,25 @@ def test_the_page_keeps_to_a_size():
     assert len(data) == MOST_ROLLOUTS
     assert len(html) < 1_000_000
     assert {0, 4999} <= {one["step"] for one in data}
+
+
+def test_the_page_of_a_run_says_what_was_asked_and_not_where_it_lay(tmp_path):
+    folder = RunFolder.create(tmp_path / "one", [], None, 3)
+    assert "What was asked" not in run_page(folder), "it was killed before its first step"
+    asked = {"task": "code", "credit_mode": "random", "learning_rate": 2e-4, "beta": None}
+    (folder.path / "config.json").write_text(json.dumps(asked | {"model_name_or_path": "/home/me/secret/model"}))
+    row = {"step": 1, "reward": 0.5, "credit/drop/code:If": 0.0, "credit/method/exchange": 1.0}
+    append_lines(folder.metrics, [row])
+    html = run_page(folder)
+    assert "code, random, seed 3; " in html
+    assert "<tr><td>learning_rate</td><td>0.0002</td></tr>" in html
+    assert "<tr><td>model_name_or_path</td><td>model</td></tr>" in html
+    assert "beta" not in html
+    assert "secret" not in html
+    assert EXCHANGES in html
+    (folder.path / "config.json").write_text("[]")
+    with pytest.raises(RunFolderError, match=r"config\.json is no JSON of settings"):
+        run_page(folder)
 
 
 def test_a_folder_that_is_neither_run_nor_study_is_refused(tmp_path):

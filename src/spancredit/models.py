@@ -1,5 +1,6 @@
 """Load a policy and its tokenizer: bundled, a folder, an adapter, a GGUF file, or on the hub."""
 
+import os
 import re
 import struct
 from pathlib import Path
@@ -41,6 +42,14 @@ def resolve(name: str) -> str:
     if name.startswith("~"):
         return str(Path(name).expanduser())
     return str(BUNDLED_FOLDERS.get(name, name))
+
+
+def without_folders(name: str) -> str:
+    """Of a path its last part, since where it lay is nobody's business; a name on the hub as it is."""
+    path = Path(name)
+    too_deep = len(path.parts) > (3 if name.endswith(".gguf") else 2)
+    local = path.exists() or path.is_absolute() or name.startswith((".", "~")) or too_deep
+    return Path(os.path.abspath(name)).name if local else name
 
 
 def load_policy(name: str, *, trainable: bool = False, **init_arguments: Any) -> Policy:

@@ -1,6 +1,5 @@
 """How a launcher distributes a run: whole weights in each process, or parts of them. And the weights on disk, whole."""
 
-import json
 import os
 from dataclasses import fields
 from pathlib import Path
@@ -10,10 +9,11 @@ from accelerate.utils import DistributedType
 from transformers import Trainer, TrainingArguments
 
 from spancredit.errors import ConfigError
+from spancredit.models import without_folders
 from spancredit.report.checkpoints import step_of
 from spancredit.report.runfolder import RunFolder, in_words
 from spancredit.tasks.settings import TaskSettings
-from spancredit.training.card import without_folders, write_card
+from spancredit.training.card import write_card
 
 FSDP, ZERO = "FSDP", "DeepSpeed"
 
@@ -82,7 +82,7 @@ def save_whole(trainer: Trainer, path: Path) -> None:
 def _write_cards(trainer: Trainer, path: Path) -> None:
     """Beside the weights, and in the run folder, where TRL's was."""
     run = RunFolder(path.parent)
-    settings = json.loads((run.path / "config.json").read_text())
+    settings = run.settings()
     task = TaskSettings(**{f.name: settings[f.name] for f in fields(TaskSettings) if f.name in settings})
     for folder in (path, run.path):
         write_card(trainer, folder, _about(run, settings), task.measured_outcome)

@@ -49,7 +49,7 @@ def learning_curve(metrics: Rows, held_out: Rows) -> Figure:
     bottom.set_ylabel(f"mean drop ({unit_of(metrics)})")
     bottom.set_xlabel("optimizer step")
     if kinds:
-        bottom.legend(frameon=False)
+        figure.legend(*bottom.get_legend_handles_labels(), frameon=False, ncols=4, loc="outside lower center")
     for axes in (top, bottom):
         plain(axes)
     return figure

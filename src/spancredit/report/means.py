@@ -25,6 +25,11 @@ def time_share(metrics: Sequence[dict[str, Any]], phase: str) -> float | None:
     return sum(row[f"{phase}/seconds"] for row in timed) / sum(row["step_time"] for row in timed) if timed else None
 
 
+def exchanged(metrics: Sequence[dict[str, Any]]) -> bool:
+    """Whether drops are of exchanges: what one of two programs gains the other loses, so that means are nothing."""
+    return any(row.get("credit/method/exchange") for row in metrics)
+
+
 def unit_of(metrics: Sequence[dict[str, Any]]) -> str:
     """What the mean drops of a run are."""
     by_tests = any(row.get(f"credit/method/{method}") for row in metrics for method in EXECUTION)

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from spancredit.report.means import drop_keys, unit_of
+from spancredit.report.means import drop_keys, exchanged, unit_of
 from spancredit.report.visible import visible
 
 SPARKS = "▁▂▃▄▅▆▇█"
@@ -49,8 +49,7 @@ class RunProgress:
         self.recent.append(metrics)
         self.bar.update(self.task, completed=metrics["step"])
         if not self.console.is_terminal and (is_first or metrics["step"] % LINE_EVERY == 0):
-            # What one of two programs gains by an exchange the other loses, so the mean drop is nothing.
-            told = [] if metrics.get("credit/method/exchange") else drop_keys([metrics])
+            told = [] if exchanged([metrics]) else drop_keys([metrics])
             drops = (f"drop {key.rpartition('/')[2]} {metrics[key]:.2f}" for key in told)
             scored = metrics.get("credit/scored")
             share = metrics.get("credit/time_share") or 0.0

@@ -91,6 +91,20 @@ class RunFolder:
         facts: dict[str, Any] = json.loads(path.read_text())
         return facts
 
+    def settings(self) -> dict[str, Any]:
+        """Every setting of the run, resolved; none before it has begun.
+
+        Raises:
+            RunFolderError: if they cannot be read.
+        """
+        path = self.path / "config.json"
+        if not path.exists():
+            return {}
+        settings = json.loads(path.read_text()) if is_json(path) else None
+        if not isinstance(settings, dict):
+            raise RunFolderError(f"{path} is no JSON of settings; expected what a run writes as it begins.")
+        return settings
+
     def request(self) -> tuple[Path | None, list[str]]:
         """The YAML file and the flags that the run was started with."""
         settings = self.path / "settings.yaml"

@@ -4,7 +4,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from spancredit.report.means import drop_keys, mean_of, unit_of
+from spancredit.report.means import drop_keys, exchanged, mean_of, unit_of
 from spancredit.report.records import right_of
 from spancredit.report.runfolder import RunFolder, in_words
 from spancredit.report.terminal import explanation
@@ -20,8 +20,7 @@ def summary(folder: RunFolder) -> RenderableType:
         table.add_row("held-out accuracy before", Text(visible(in_words(held_out[0]))))
         table.add_row("held-out accuracy after", Text(visible(in_words(held_out[-1]))))
     unit = unit_of(metrics)
-    exchanged = any(row.get("credit/method/exchange") for row in metrics)
-    instead = "with another's in its place" if exchanged else "without one"
+    instead = "with another's in its place" if exchanged(metrics) else "without one"
     for key in drop_keys(metrics):
         kind = key.rpartition("/")[2]
         drop, share = mean_of(metrics, key) or 0.0, mean_of(metrics, f"credit/weight_share/{kind}") or 0.0

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from spancredit.report.figures import save, svg
 from spancredit.report.html import Picture, Section, page
 from spancredit.report.runfolder import RunFolder
-from spancredit.report.runpage import COSTS, KINDS, costs, kind_rows
+from spancredit.report.runpage import COSTS, KINDS, costs, kind_notes, kind_rows
 from spancredit.study.figures import Metrics, accuracies, convergence, importance, learning_curves, phases
 from spancredit.study.folder import StudyFolder
 from spancredit.study.plan import OTHER, Run
@@ -97,7 +97,8 @@ def _credit(metrics: Metrics) -> Section:
     rows = [(arm, *row) for arm, some in metrics.items() for row in kind_rows(some)]
     _, draw, caption = IMPORTANCE
     figures = [Picture(svg(draw(metrics)), caption)]
-    return Section("credit", "What earned the credit", header=("arm", *KINDS), rows=rows, figures=figures)
+    notes = [f"{arm}: {note}" for arm, some in metrics.items() for note in kind_notes(some)]
+    return Section("credit", "What earned the credit", notes, ("arm", *KINDS), rows, figures)
 
 
 def _cost(metrics: Metrics) -> Section:

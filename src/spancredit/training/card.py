@@ -1,6 +1,5 @@
 """The model card beside trained weights: what they came from, how credit was given, and what to cite."""
 
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -15,7 +14,7 @@ from transformers import Trainer
 from spancredit.config import CreditConfig
 from spancredit.counterfactual.measure import PROXIES
 from spancredit.crediting import EXECUTION
-from spancredit.models import BUNDLED_FOLDERS
+from spancredit.models import BUNDLED_FOLDERS, without_folders
 from spancredit.training.config import CreditGRPOConfig
 from spancredit.training.functions import OF_FORWARDS
 
@@ -98,14 +97,6 @@ def base_model(model: Any) -> tuple[str, bool]:
         return bundled, False
     shown = without_folders(name)
     return shown, shown == name and not name.endswith(".gguf") and not Path(name).exists()
-
-
-def without_folders(name: str) -> str:
-    """Of a path its last part, since where it lay is nobody's business; a name on the hub as it is."""
-    path = Path(name)
-    too_deep = len(path.parts) > (3 if name.endswith(".gguf") else 2)
-    local = path.exists() or path.is_absolute() or name.startswith((".", "~")) or too_deep
-    return Path(os.path.abspath(name)).name if local else name
 
 
 def outcome_of(trainer: Any) -> str:
