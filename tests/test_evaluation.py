@@ -1,6 +1,7 @@
 """`spancredit eval` and `spancredit compare`: what they count, what they write, and how they go on."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -172,9 +173,10 @@ def test_other_worked_examples_under_the_same_name_are_another_evaluation(tmp_pa
 
 def test_rows_of_two_evaluations_in_one_folder_are_refused(tmp_path):
     folder = EvalFolder(tmp_path)
-    folder.add([{"problem": 0}, {"problem": 1}])
+    row = {"greedy": {"right": True, "truncated": False, "read": "1"}, "samples": []}
+    folder.add([{"problem": 0, **row}, {"problem": 1, **row}])
     assert len(folder.rows()) == 2
-    folder.add([{"problem": 1}])
+    folder.add([{"problem": 1, **row}])
     with pytest.raises(sc.SpanCreditError, match="line 3 is of problem 1; expected 2"):
         folder.rows()
 
@@ -245,6 +247,26 @@ def test_another_evaluation_is_not_mixed_into_a_folder(whole, tmp_path):
     before = (path / "problems.jsonl").stat().st_mtime_ns
     command("eval", *SMALL, "--output_dir", path)
     assert (path / "problems.jsonl").stat().st_mtime_ns == before, "what is done is not done again"
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"samples": []}, "no greedy; expected a completion"),
+        ({"greedy": {"right": True, "truncated": False, "read": "1"}, "samples": 3}, "samples 3; expected a list"),
+        ({"greedy": {"right": 1, "truncated": False, "read": "1"}, "samples": []}, "right 1; expected true or false"),
+        ({"greedy": {"right": True, "truncated": False}, "samples": []}, "without an answer that was read"),
+    ],
+)
+def test_rows_and_settings_of_another_form_are_one_sentence(whole, tmp_path, row, said):
+    path = Path(shutil.copytree(whole[0], tmp_path / "eval"))
+    (path / "problems.jsonl").write_text(json.dumps({"problem": 0, **row}) + "\n")
+    for argv in (["compare", path, path], ["eval", *SMALL, "--output_dir", path]):
+        with pytest.raises(sc.RecordError, match=f"line 1 has .*{said}"):
+            command(*argv)
+    (path / "eval.json").write_text("{}")
+    with pytest.raises(sc.RunFolderError, match="has no settings"):
+        command("compare", path, path)
 
 
 @pytest.mark.slow

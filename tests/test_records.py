@@ -154,7 +154,7 @@ def test_a_run_that_cannot_be_begun_on_a_full_disk_can_be_begun_later(tmp_path, 
 def test_a_run_whose_beginning_cannot_be_read_is_named(tmp_path):
     folder = RunFolder.create(tmp_path, [], None, seed=1)
     (tmp_path / "run.json").write_text('{"flags": [')
-    with pytest.raises(sc.RunFolderError, match=r"run\.json is not JSON; expected the flags") as caught:
+    with pytest.raises(sc.RunFolderError, match=r"run\.json is no JSON object; expected the flags") as caught:
         folder.request()
     assert_one_sentence(str(caught.value))
 

@@ -98,7 +98,7 @@ def test_the_page_of_a_run_says_what_was_asked_and_not_where_it_lay(tmp_path):
     assert "secret" not in html
     assert EXCHANGES in html
     (folder.path / "config.json").write_text("[]")
-    with pytest.raises(RunFolderError, match=r"config\.json is no JSON of settings"):
+    with pytest.raises(RunFolderError, match=r"config\.json is no JSON object; expected the settings"):
         run_page(folder)
 
 

@@ -16,7 +16,8 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from spancredit.errors import RunFolderError
-from spancredit.report.lines import append_lines, is_json, keep_until, read_lines, write
+from spancredit.report.form import of_problem
+from spancredit.report.lines import append_lines, is_json, keep_until, read_lines, read_object, write
 from spancredit.report.versions import versions
 from spancredit.tasks.chat import render
 from spancredit.tasks.task import Problem, Question
@@ -85,9 +86,9 @@ class EvalFolder:
 
     def facts(self) -> dict[str, Any]:
         path = self.path / FACTS
-        if not is_json(path):
-            raise RunFolderError(f"{path} is not JSON; expected the settings that an evaluation starts with.")
-        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        facts = read_object(path, "the settings that an evaluation starts with")
+        if not isinstance(facts.get("settings"), dict):
+            raise RunFolderError(f"{path} has no settings; expected those that an evaluation starts with.")
         return facts
 
     def rows(self) -> list[dict[str, Any]]:
@@ -95,9 +96,10 @@ class EvalFolder:
 
         Raises:
             RunFolderError: if they are not those of the first problems, each once.
+            RecordError: if one is not of the form that is written there.
         """
         path = self.path / ROWS
-        rows = list(read_lines(path, "problem")) if path.exists() else []
+        rows = list(read_lines(path, "problem", of_problem)) if path.exists() else []
         for number, row in enumerate(rows):
             if row["problem"] != number:
                 raise RunFolderError(f"{path} line {number + 1} is of problem {row['problem']}; expected {number}.")

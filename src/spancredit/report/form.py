@@ -57,6 +57,21 @@ def of_accuracy(row: dict[str, Any]) -> Iterator[str]:
         yield _got(row, "text", "a text")
 
 
+def of_problem(row: dict[str, Any]) -> Iterator[str]:
+    """What keeps a problem of an evaluation from being counted."""
+    if not _is_list(row.get("samples"), lambda one: isinstance(one, dict)):
+        yield _got(row, "samples", "a list of completions")
+    elif not isinstance(row.get("greedy"), dict):
+        yield _got(row, "greedy", "a completion")
+    else:
+        for one in (row["greedy"], *row["samples"]):
+            for name in ("right", "truncated"):
+                if not isinstance(one.get(name), bool):
+                    yield _got(one, name, "true or false")
+            if not isinstance(one["read"] if "read" in one else one.get("status", 0), str | None):
+                yield "a completion without an answer that was read, and without a status; expected one of both"
+
+
 def is_number(value: Any) -> bool:
     """Whether it is one, and finite as a float."""
     try:

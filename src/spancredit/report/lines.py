@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from spancredit.errors import RecordError
+from spancredit.errors import RecordError, RunFolderError
 from spancredit.report.visible import visible_json
 
 SCHEMA = 1
@@ -36,6 +36,18 @@ def is_json(path: Path) -> bool:
     except (FileNotFoundError, ValueError, RecursionError):
         return False
     return True
+
+
+def read_object(path: Path, expected: str) -> dict[str, Any]:
+    """What a file holds.
+
+    Raises:
+        RunFolderError: if that is no JSON object; it says what was expected.
+    """
+    found = json.loads(path.read_text(encoding="utf-8")) if is_json(path) else None
+    if not isinstance(found, dict):
+        raise RunFolderError(f"{path} is no JSON object; expected {expected}.")
+    return found
 
 
 def read_lines(

@@ -16,7 +16,7 @@ from typing import Any
 from spancredit.errors import RunFolderError
 from spancredit.report.checkpoints import is_safetensors
 from spancredit.report.form import of_accuracy, of_metrics, of_record
-from spancredit.report.lines import is_json, keep_until, read_lines, write
+from spancredit.report.lines import keep_until, read_lines, read_object, write
 from spancredit.report.versions import versions
 
 
@@ -86,9 +86,10 @@ class RunFolder:
             RunFolderError: if they cannot be read.
         """
         path = self.path / "run.json"
-        if not is_json(path):
-            raise RunFolderError(f"{path} is not JSON; expected the flags, seed and versions that a run starts with.")
-        facts: dict[str, Any] = json.loads(path.read_text())
+        facts = read_object(path, "the flags, seed and versions that a run starts with")
+        for name, kind in {"flags": list, "seed": int, "versions": dict}.items():
+            if not isinstance(facts.get(name), kind):
+                raise RunFolderError(f"{path} has {name} {facts.get(name)!r}; expected a {kind.__name__}.")
         return facts
 
     def settings(self) -> dict[str, Any]:
@@ -98,12 +99,7 @@ class RunFolder:
             RunFolderError: if they cannot be read.
         """
         path = self.path / "config.json"
-        if not path.exists():
-            return {}
-        settings = json.loads(path.read_text()) if is_json(path) else None
-        if not isinstance(settings, dict):
-            raise RunFolderError(f"{path} is no JSON of settings; expected what a run writes as it begins.")
-        return settings
+        return read_object(path, "the settings that a run writes as it begins") if path.exists() else {}
 
     def request(self) -> tuple[Path | None, list[str]]:
         """The YAML file and the flags that the run was started with."""
