@@ -10,20 +10,25 @@ import subprocess
 import sys
 import time
 import warnings
+from collections import Counter
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 from input_for_tests import assert_one_sentence, full_disk
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
+from trl import ModelConfig
 
 import spancredit as sc
 from spancredit import cli
 from spancredit.commands.quiet import quiet
 from spancredit.commands.report import report
 from spancredit.commands.train import train
-from spancredit.commands.train_arguments import parse, read_request
+from spancredit.commands.train_arguments import TaskArguments, parse, read_request
+from spancredit.commands.train_parser import SettingsParser
 from spancredit.report.lines import read_lines
+from spancredit.training.trl import CreditGRPOConfig
 
 SMALL = [
     *("--max_steps", "4", "--save_steps", "2", "--per_device_train_batch_size", "8", "--num_generations", "4"),
@@ -309,6 +314,20 @@ def test_a_wrong_yaml_is_named(tmp_path, yaml, said):
 def test_a_wrong_flag_is_named(flags, said):
     with pytest.raises(sc.SpanCreditError, match=said):
         parse(None, flags)
+
+
+def test_help_names_every_setting_once_in_its_section():
+    said = SettingsParser(TaskArguments, CreditGRPOConfig).format_help()
+    task, credit, model, training = (
+        said.index(f"\n{title}") for title in ("the task", "credit:", "the model", "training")
+    )
+    assert task < said.index("\n  --output_dir") < credit < said.index("\n  --credit_mode") < model
+    assert model < said.index("\n  --model_name_or_path") < training < said.index("\n  --learning_rate")
+    settings = {
+        field.name for one in (TaskArguments, CreditGRPOConfig, ModelConfig) for field in fields(one) if field.init
+    }
+    counts = Counter(re.findall(r"^  --(\w+)", said, re.MULTILINE))
+    assert {name: counts[name] for name in settings} == dict.fromkeys(settings, 1)
 
 
 def test_an_output_folder_that_is_a_file_is_named(tmp_path):

@@ -1,31 +1,21 @@
 """What `spancredit train` takes, as flags or YAML: the task, TRL's GRPOConfig and ModelConfig, and `credit_*`."""
 
-import argparse
 import difflib
 import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 import yaml
-from trl import ModelConfig, TrlParser
+from trl import ModelConfig
 
+from spancredit.commands.train_parser import FlagParser, SettingsParser
 from spancredit.errors import ConfigError, UnknownNameError
 from spancredit.tasks.settings import TaskSettings, bundled_for
 from spancredit.training.config import CreditGRPOConfig
 
 RECIPES = Path(__file__).parents[1] / "recipes"  # of the bundled policies, each on its task
-EXAMPLES = """examples:
-  spancredit train                                        the bundled policy on the embedded task
-  spancredit train --seed 1 --output_dir runs/one
-  spancredit train --config my.yaml --credit_mode uniform --learning_rate 5e-5
-  spancredit train --task gsm8k --model_name_or_path ./my-model
-  spancredit train --task code                            the bundled code policy; drops by execution
-  spancredit train --task code --model_name_or_path ./my-model --outcome probe
-  spancredit train --resume --output_dir runs/one         continues an interrupted run
-  spancredit train --model_name_or_path ./my-model --use_peft true
-"""
 
 
 @dataclass
@@ -87,7 +77,7 @@ class Request:
 
 def read_request(argv: list[str]) -> Request:
     """Take apart a command line; both spellings of a flag (`--output_dir`, `--output-dir`) and `--flag=value` count."""
-    parser = _Parser(prog="spancredit train", add_help=False, allow_abbrev=False)
+    parser = FlagParser(prog="spancredit train", add_help=False, allow_abbrev=False)
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--output_dir", "--output-dir", type=Path)
     parser.add_argument("--config", type=Path)
@@ -109,14 +99,8 @@ def parse(config: Path | None, flags: list[str]) -> tuple[TaskArguments, CreditG
         ConfigError: if a key or a value is not what it should be.
     """
     settings = read_yaml(config) if config else {}
-    parser = _Settings(
-        (TaskArguments, CreditGRPOConfig, ModelConfig),
-        prog="spancredit train",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,  # by whole names it is decided whether the bundled policy's recipe is laid under
-    )
-    first = _Parser(add_help=False, allow_abbrev=False)
+    parser = SettingsParser(TaskArguments, CreditGRPOConfig)
+    first = FlagParser(add_help=False, allow_abbrev=False)
     first.add_argument("--model_name_or_path", "--model-name-or-path", default=settings.get("model_name_or_path"))
     first.add_argument("--task", default=settings.get("task", "wordproblems"))
     given, _ = first.parse_known_args(flags)
@@ -176,16 +160,3 @@ def _path(value: Any) -> Path | None:
 
 class UnknownFlagError(UnknownNameError):
     """A flag that `spancredit train` does not have."""
-
-
-class _Parser(argparse.ArgumentParser):
-    """Says what is wrong as an error of ours, in one sentence, instead of printing every flag there is."""
-
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message}.")
-
-
-class _Settings(TrlParser):
-    """TRL's parser for flags and YAML, with our errors."""
-
-    error = _Parser.error
