@@ -150,10 +150,11 @@ def test_metrics_name_drops_shares_reasons_and_cost(policy, tmp_path):
     assert 0 < logged["credit/time_share"] < 1
 
 
-def test_zero_advantage_costs_no_forward(policy, tmp_path):
-    trainer = trained(
-        policy, CreditGRPOConfig(**settings(tmp_path)), rewards=lambda completions, **_: [1.0] * len(completions)
-    )
+@pytest.mark.parametrize("reward", [1.0, 0.1])  # which 8 of, summed in float32 and divided, are and are not
+@pytest.mark.parametrize("mode", ["counterfactual", "blame"])
+def test_zero_advantage_costs_no_forward(policy, tmp_path, reward, mode):
+    config = CreditGRPOConfig(**settings(tmp_path, num_generations=8, per_device_train_batch_size=8, credit_mode=mode))
+    trainer = trained(policy, config, rewards=lambda completions, **_: [reward] * len(completions))
     logged = trainer.state.log_history[0]
     assert logged["credit/unscored/zero_advantage"] == 1
     assert logged["credit/forwards"] == 0

@@ -80,10 +80,15 @@ def resumed_logps(model: Any, row: Row, temperature: float) -> tuple[float, ...]
     changes, and the answer, which reads both.
 
     Raises:
-        ModelError: if the model passes on more than keys and values.
+        ModelError: if the model passes on more than keys and values, or its adapter learns a prompt.
     """
     assert row.original is not None
     assert row.resume is not None
+    if learns_prompt(model):
+        raise ModelError(
+            "a horizon keeps keys and values, and an adapter that learns a prompt puts its own among them; expected "
+            "horizon None, or another adapter."
+        )
     if carries_state(model) or not accepts(model, "past_key_values"):
         raise ModelError(
             f"a horizon keeps keys and values, which {type(model).__name__} does not have for every layer; "
@@ -131,6 +136,11 @@ def carries_state(model: Any) -> bool:
     return getattr(inner(model), "_is_stateful", False) or any(
         not name.endswith("attention") or name.startswith("linear") for name in types
     )
+
+
+def learns_prompt(model: Any) -> bool:
+    """Whether an adapter puts tokens of its own before each row, which are in its states and its cache."""
+    return bool(getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False))
 
 
 def layer_types(model: Any) -> set[str]:

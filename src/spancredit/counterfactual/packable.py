@@ -6,7 +6,15 @@ from typing import Any
 
 import torch
 
-from spancredit.counterfactual.forward import accepts, carries_state, device_of, inner, layer_types, outgrows_rope
+from spancredit.counterfactual.forward import (
+    accepts,
+    carries_state,
+    device_of,
+    inner,
+    layer_types,
+    learns_prompt,
+    outgrows_rope,
+)
 from spancredit.counterfactual.interventions import Row
 from spancredit.counterfactual.projection import trunk_of
 
@@ -23,7 +31,7 @@ def why_not(model: Any) -> str | None:
         f"it has layers of type {', '.join(sorted(odd))}": odd,
         "it carries a recurrent state": carries_state(model),
         "its layers build their own masks": hasattr(text, "attention_layers"),
-        "its adapter learns a prompt": getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False),
+        "its adapter learns a prompt": learns_prompt(model),
         "it is spread over several devices": len(set((getattr(model, "hf_device_map", None) or {}).values())) > 1,
         "it adds position to attention by ALiBi": getattr(text, "alibi", False),
         "it takes no position_ids": not accepts(model, "position_ids"),

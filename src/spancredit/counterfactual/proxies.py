@@ -12,7 +12,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
-from spancredit.counterfactual.forward import accepts, device_of, inner, share_forwards, token_logps
+from spancredit.counterfactual.forward import accepts, device_of, inner, learns_prompt, share_forwards, token_logps
 from spancredit.counterfactual.interventions import Row, intervene
 from spancredit.counterfactual.lockstep import Kind, keep_step
 from spancredit.counterfactual.projection import LOGITS, selected_logits, trunk_of
@@ -47,10 +47,16 @@ def score_proxy(
         temperature: Of sampling. It applies to every log-probability and entropy.
 
     Raises:
-        ModelError: if the model gives no attention probabilities, or has no layer of input embeddings.
+        ModelError: if the model gives no attention probabilities or has no layer of input embeddings, or its adapter
+            learns a prompt.
     """
     if not rows:
         return []
+    if learns_prompt(model):
+        raise ModelError(
+            f"'{name}' is read at the places of a row's tokens, and an adapter that learns a prompt puts its own "
+            "before them; expected another adapter, or a mode and a scorer that take spans away."
+        )
     most = min(max_tokens, _most_attending(model, rows)) if name == "attention" else max_tokens
     alike = name == "attention" and next(model.parameters()).dtype == torch.float64  # eager is NaN on padding there
     scores: list[tuple[tuple[float, ...], Cost]] = [((), Cost())] * len(rows)

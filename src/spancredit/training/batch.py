@@ -1,10 +1,27 @@
 """TRL's padded generation batch as rollouts, and values of tokens as a batch again."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from spancredit.types import Rollout
+from spancredit.types import Credit, Rollout
+
+
+@dataclass(frozen=True)
+class CreditBatch:
+    """One generation batch, all ranks together, as an `on_credit` observer sees it (on the main process).
+
+    Args:
+        rewards: Weighted sums over the reward functions; NaN where none applied.
+        first_rewards: Of the first reward function alone.
+    """
+
+    step: int
+    rollouts: list[Rollout]
+    rewards: list[float]
+    credits: list[Credit]
+    first_rewards: list[float]
 
 
 def rollouts_of(output: dict[str, Any]) -> list[Rollout]:

@@ -23,10 +23,24 @@ class Drawn:
 Group = list[Drawn]
 
 
+def even(rewards: Sequence[float], size: int) -> list[bool]:
+    """For each of the rollouts of groups of this size, whether all that were rated in its group have one reward.
+
+    What TRL leaves of such an advantage is what rounding left of the mean: 0.0006 at a reward of 0.7, of groups of 8.
+    """
+    groups = [rewards[i : i + size] for i in range(0, len(rewards), size)]
+    return [len({reward for reward in group if not math.isnan(reward)}) < 2 for group in groups for _ in group]
+
+
 def has_signal(group: Group) -> bool:
-    """Whether rewards differ, and the loss reads a token of a rollout that has an advantage."""
-    differ = len({rollout.reward for rollout in group if not math.isnan(rollout.reward)}) > 1
-    return differ and any(bool(one.row["advantages"] != 0) and loss_tokens(one.row) > 0 for one in group)
+    """Whether the loss reads a token of a rollout that has an advantage."""
+    return any(loss_tokens(one.row) > 0 for one in with_advantage(group))
+
+
+def with_advantage(group: Group) -> list[Drawn]:
+    """The rollouts that have one: none where rewards do not differ."""
+    same = even([one.reward for one in group], len(group))[0]
+    return [one for one in group if not same and bool(one.row["advantages"] != 0)]
 
 
 def by_signal(groups: Sequence[Group]) -> tuple[list[Group], list[Group]]:

@@ -21,7 +21,7 @@ from trl import GRPOConfig
 
 from spancredit.errors import TrainerError
 from spancredit.training.checked import CheckedTrainer
-from spancredit.training.groups import Drawn, Group, by_signal, round_size
+from spancredit.training.groups import Drawn, Group, by_signal, round_size, with_advantage
 from spancredit.training.rows import SCALAR, join_rows, loss_tokens, split_rows
 
 COUNTER = "num_tokens"  # TRL's metric of what was generated so far
@@ -186,14 +186,14 @@ class DynamicSamplingTrainer(CheckedTrainer):
                 del metrics[name]
 
     def _count(self, kept: int, rest: int, filler: int, chosen: list[Group], rounds: int) -> None:
-        rollouts = [rollout for group in chosen for rollout in group]
+        pushed, rollouts = sum(len(with_advantage(group)) for group in chosen), sum(map(len, chosen))
         counts = {
             "rounds": rounds,
             "groups_drawn": kept + rest,
             "groups_without_signal": rest,
             "groups_beyond_the_batch": kept + filler - len(chosen),
             "groups_filled_up": filler,
-            "share_with_advantage": sum(bool(one.row["advantages"] != 0) for one in rollouts) / len(rollouts),
+            "share_with_advantage": pushed / rollouts,
         }
         for name, value in counts.items():
             self._metrics["train"][f"dynamic_sampling/{name}"].append(value)

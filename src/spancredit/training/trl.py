@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -16,10 +16,11 @@ from transformers.integrations import is_deepspeed_zero3_enabled
 from spancredit.credit import assign_credit
 from spancredit.errors import TrainerError
 from spancredit.ranks import on_main, talking
-from spancredit.training.batch import padded, rollouts_of
+from spancredit.training.batch import CreditBatch, padded, rollouts_of
 from spancredit.training.card import write_card
 from spancredit.training.config import CreditGRPOConfig
 from spancredit.training.functions import CreditFunc, ProbeFunc, check_functions, credited
+from spancredit.training.groups import even
 from spancredit.training.metrics import merge, tally
 from spancredit.training.pace import Pace
 from spancredit.training.phases import PHASES, Phases
@@ -28,22 +29,6 @@ from spancredit.training.steps import group_values, shared, step_advantages, ste
 from spancredit.types import Credit, Rollout
 
 __all__ = ["CreditBatch", "CreditGRPOConfig", "CreditGRPOTrainer"]
-
-
-@dataclass(frozen=True)
-class CreditBatch:
-    """One generation batch, all ranks together, as an `on_credit` observer sees it (on the main process).
-
-    Args:
-        rewards: Weighted sums over the reward functions; NaN where none applied.
-        first_rewards: Of the first reward function alone.
-    """
-
-    step: int
-    rollouts: list[Rollout]
-    rewards: list[float]
-    credits: list[Credit]
-    first_rewards: list[float]
 
 
 class CreditGRPOTrainer(ResamplingTrainer):
@@ -108,7 +93,7 @@ class CreditGRPOTrainer(ResamplingTrainer):
         config = self.args.credit
         started = time.perf_counter()
         functions = self._probe_func, self._credit_func
-        rollouts, credits = credited(rollouts_of(output), self.batch_inputs, config, self._assigned, *functions)
+        rollouts, credits = credited(self._rollouts(output), self.batch_inputs, config, self._assigned, *functions)
         scored = time.perf_counter()
         self._seconds["credit"] += scored - started
         if config.budget:
@@ -120,6 +105,14 @@ class CreditGRPOTrainer(ResamplingTrainer):
         self._seconds["step_advantages"] += time.perf_counter() - scored
         self._report(rollouts, credits, output)
         return output
+
+    def _rollouts(self, output: dict[str, Any]) -> list[Rollout]:
+        """This rank's. Where a group's rewards are all one, its advantages are 0, and no rounding's."""
+        rollouts = rollouts_of(output)
+        if self.multi_objective_aggregation != "sum_then_normalize":  # where sums that are one can hide what differs
+            return rollouts
+        none = self._own(even(self.batch_rewards, self.num_generations))
+        return [replace(one, advantage=0.0) if is_none else one for one, is_none in zip(rollouts, none, strict=True)]
 
     def _assigned(self, rollouts: list[Rollout]) -> list[Credit]:
         config = self.args.credit
