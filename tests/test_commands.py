@@ -22,6 +22,7 @@ from trl import ModelConfig
 
 import spancredit as sc
 from spancredit import cli
+from spancredit.commands.prepare import parse_checked
 from spancredit.commands.quiet import quiet
 from spancredit.commands.report import report
 from spancredit.commands.train import train
@@ -357,6 +358,7 @@ def test_a_missing_yaml_is_named():
     "flags",
     [
         ["--num_iterations", "2", "--save_steps", "3"],
+        ["--num_iterations", "2", "--save_steps", "0.05", "--max_steps", "60"],
         ["--steps_per_generation", "3", "--gradient_accumulation_steps", "2", "--save_steps", "1"],
     ],
 )
@@ -364,6 +366,13 @@ def test_saving_between_two_uses_of_a_batch_is_refused(tmp_path, flags):
     with pytest.raises(sc.ConfigError, match=r"in the middle of the \d uses"):
         train([*flags, "--output_dir", str(tmp_path / "run")])
     assert not (tmp_path / "run").exists()
+
+
+def test_a_share_of_the_steps_is_as_many_steps():
+    whole = ["--num_iterations", "2", "--max_steps", "60"]
+    assert parse_checked(None, [*whole, "--save_steps", "0.1"])[1].save_steps == 0.1
+    with pytest.raises(sc.ConfigError, match=r"save_steps is 0\.1, a share of max_steps, which is not set"):
+        parse_checked(None, ["--save_steps", "0.1", "--max_steps", "-1"])
 
 
 def test_a_checkpoint_to_resume_from_is_refused_since_nobody_would_read_it(tmp_path):

@@ -155,7 +155,13 @@ def test_a_trial_changes_no_weight_and_its_facts_are_those_of_its_batches(tmp_pa
     assert setup_of(job, trial).bent == ["top_k=20", "min_p=0.1"]
     job.asked.generation_kwargs = {"min_p": 0.0, "max_new_tokens": 9, "temperature": 0.5, "no_repeat_ngram_size": 3}
     assert setup_of(job, trial).bent == ["top_k=20", "temperature=0.5", "no_repeat_ngram_size=3"]
-    job.asked.generation_kwargs = None
+    job.asked.generation_kwargs, job.asked.top_k, job.asked.min_p = None, 0, None
+    preset = trial.trainer.model.generation_config
+    preset.no_repeat_ngram_size, preset.min_p, preset.repetition_penalty = 2, 0.2, 1.3  # TRL sets the last
+    assert setup_of(job, trial).bent == ["min_p=0.2", "no_repeat_ngram_size=2"]
+    job.asked.use_vllm = True
+    assert setup_of(job, trial).bent == []
+    job.asked.use_vllm = False
 
     assert alternatives(replace(trial, cost=replace(trial.cost, credit=1e-3)), job.trial.credit) == []
     dear = replace(trial, cost=replace(trial.cost, credit=100 * trial.cost.rest))

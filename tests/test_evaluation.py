@@ -157,6 +157,10 @@ def test_what_a_checkpoint_presets_for_generation_is_left_out_and_left_alone(pol
     before = preset.generation_config.to_dict()
     assert complete(preset, tokenizer, prompts, 60, **GREEDY) == complete(model, tokenizer, prompts, 60, **GREEDY)
     assert preset.generation_config.to_dict() == before
+    peft = pytest.importorskip("peft")
+    adapted = peft.get_peft_model(preset, peft.LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM"))
+    assert complete(adapted, tokenizer, prompts, 24, **GREEDY) == complete(model, tokenizer, prompts, 24, **GREEDY)
+    assert preset.generation_config.to_dict() == before, "an adapter gives its own to the model below it"
 
 
 def test_other_worked_examples_under_the_same_name_are_another_evaluation(tmp_path):

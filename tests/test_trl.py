@@ -227,6 +227,7 @@ def test_bf16_trains_with_credit(policy, tmp_path):
         (dict(importance_sampling_level="sequence"), "importance_sampling_level='sequence'"),
         (dict(loss_type="vespo"), "loss_type='vespo'"),
         (dict(off_policy_mask_threshold=0.5), "off_policy_mask_threshold"),
+        (dict(top_entropy_quantile=0.2), "top_entropy_quantile"),
         (dict(use_liger_kernel=True), "use_liger_kernel"),
     ],
 )

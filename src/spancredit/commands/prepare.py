@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -138,9 +139,15 @@ def _peft_config(model: ModelConfig) -> object:
 
 def _check(arguments: CreditGRPOConfig) -> None:
     """Refuse checkpoints that a run could not continue from. Micro-batches are counted on each process alike."""
+    if arguments.save_strategy != "steps":
+        return
+    if arguments.save_steps < 1 and arguments.max_steps < 1:
+        raise ConfigError(
+            f"save_steps is {arguments.save_steps}, a share of max_steps, which is not set; expected both."
+        )
     uses = arguments.steps_per_generation * arguments.num_iterations  # of one generation batch, in micro-batches
-    saved = arguments.save_steps * arguments.gradient_accumulation_steps
-    if arguments.save_strategy == "steps" and saved >= 1 and saved % uses:
+    steps = arguments.save_steps if arguments.save_steps >= 1 else ceil(arguments.save_steps * arguments.max_steps)
+    if steps * arguments.gradient_accumulation_steps % uses:
         raise ConfigError(
             f"save_steps is {arguments.save_steps}, in the middle of the {uses} uses of a generation batch, which a "
             f"resumed run would lose; expected save_steps x gradient_accumulation_steps to be a multiple of {uses}."

@@ -2,18 +2,25 @@
 
 import re
 from pathlib import Path
-from typing import Any
 
-from transformers import PreTrainedTokenizerBase
+from transformers import GenerationConfig
 
 from spancredit.counterfactual.packable import why_not
 from spancredit.doctor.compare import dropouts_of
 from spancredit.doctor.facts import Setup
 from spancredit.doctor.rollouts import Job, Trial
+from spancredit.evaluation.generate import ends_of
 from spancredit.training.config import CreditGRPOConfig
 
 SHOWN = 40  # characters of a prompt
 NEUTRAL = {"top_p": (1.0, None), "top_k": (0, -1, None), "min_p": (0.0, None), "repetition_penalty": (1.0, None)}
+# What else of a model's generation_config.json changes what is sampled.
+BENDING = (
+    *("top_k", "top_p", "min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff", "repetition_penalty"),
+    *("no_repeat_ngram_size", "encoder_repetition_penalty", "encoder_no_repeat_ngram_size", "bad_words_ids"),
+    *("suppress_tokens", "begin_suppress_tokens", "forced_bos_token_id", "forced_eos_token_id", "sequence_bias"),
+    *("exponential_decay_length_penalty", "guidance_scale", "min_length", "min_new_tokens", "num_beams"),
+)
 NOT_SAMPLING = ("max_new_tokens", "use_cache", "cache_implementation")  # of generation_kwargs
 CHAT_NAME = re.compile(r"instruct|chat|(?<![a-z])it(?![a-z])", re.IGNORECASE)
 TURN = re.compile(r"<\|?(?:im_start|start_of_turn|turn|start_header_id|user|assistant|end_of_turn)\|?>|\[INST\]")
@@ -30,7 +37,7 @@ def setup_of(job: Job, trial: Trial) -> Setup:
         outcome=job.outcome,
         max_completion_length=limit(job),
         dynamic_sampling_rounds=asked.dynamic_sampling_rounds,
-        bent=bent(asked),
+        bent=bent(asked, trial.trainer.model.generation_config),
         dropouts=dropouts_of(trial.trainer.model),
         pad="none" if not job.had_pad else "end" if pad == end else "own",
         ends=[str(tokenizer.convert_ids_to_tokens(one)) for one in sorted(ends_of(trial.trainer.model, tokenizer))],
@@ -44,10 +51,16 @@ def setup_of(job: Job, trial: Trial) -> Setup:
     )
 
 
-def bent(asked: CreditGRPOConfig) -> list[str]:
-    """Settings by which tokens are not drawn from the distribution that is scored; generation_kwargs come last."""
+def bent(asked: CreditGRPOConfig, preset: GenerationConfig) -> list[str]:
+    """Settings by which tokens are not drawn from the distribution that is scored; generation_kwargs come last.
+
+    Args:
+        preset: What the model brings along: of it holds, without vLLM, what TRL leaves open.
+    """
+    brought = {} if asked.use_vllm else preset.to_diff_dict()
+    left = {name: brought[name] for name in BENDING if name in brought}
     own = asked.generation_kwargs or {}
-    given = {name: getattr(asked, name) for name in NEUTRAL} | own
+    given = left | {name: getattr(asked, name) for name in NEUTRAL if getattr(asked, name) is not None} | own
     neutral = {**NEUTRAL, "temperature": (asked.temperature,), "do_sample": (True,)}
     return [
         f"{name}={value}"
@@ -58,10 +71,3 @@ def bent(asked: CreditGRPOConfig) -> list[str]:
 
 def limit(job: Job) -> int:
     return int(job.asked.max_completion_length or 512)
-
-
-def ends_of(model: Any, tokenizer: PreTrainedTokenizerBase) -> set[int]:
-    """Ids at which TRL has a completion end."""
-    preset = model.generation_config.eos_token_id
-    ends = {tokenizer.eos_token_id, *(preset if isinstance(preset, list) else [preset])}
-    return {one for one in ends if one is not None}

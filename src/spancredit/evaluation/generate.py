@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from spancredit.counterfactual.forward import eval_mode
+from spancredit.counterfactual.forward import eval_mode, inner
 from spancredit.tasks.chat import render
 from spancredit.tasks.prompts import Prompt
 
@@ -20,15 +20,17 @@ GREEDY = {"do_sample": False}
 def nothing_preset(model: PreTrainedModel) -> Iterator[None]:
     """Without what a checkpoint presets for generation, such as a repetition penalty, but for how a completion ends.
 
-    TRL samples without it, too, and log-probabilities know nothing of it.
+    Log-probabilities know nothing of it. TRL samples with what it does not set itself: the doctor says so.
     """
-    preset = model.generation_config
-    ends = {name: getattr(preset, name) for name in ("eos_token_id", "bos_token_id", "pad_token_id")}
+    models = {id(one): one for one in (model, inner(model))}.values()  # an adapter gives its own to its base
+    presets = [one.generation_config for one in models]
+    ends = {name: getattr(presets[0], name) for name in ("eos_token_id", "bos_token_id", "pad_token_id")}
     model.generation_config = GenerationConfig(**ends)
     try:
         yield
     finally:
-        model.generation_config = preset
+        for one, preset in zip(models, presets, strict=True):
+            one.generation_config = preset
 
 
 @dataclass(frozen=True)
@@ -93,12 +95,18 @@ def generated(
 def _completed(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, rows: list[list[int]], most: int, stops: tuple[str, ...]
 ) -> Iterator[Completed]:
-    ends = model.generation_config.eos_token_id
-    ends = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])}
+    ends = ends_of(model, tokenizer)
     for ids in rows:
         text = tokenizer.decode(ids, skip_special_tokens=True)
         kept = text[: first_of(stops, text)]
         yield Completed(kept, len(ids) == most and ends.isdisjoint(ids) and kept == text)
+
+
+def ends_of(model: Any, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """Ids at which a completion ends, here and in TRL."""
+    preset = model.generation_config.eos_token_id
+    ends = {tokenizer.eos_token_id, *(preset if isinstance(preset, list) else [preset])}
+    return {one for one in ends if one is not None}
 
 
 def first_of(stops: tuple[str, ...], text: str) -> int:

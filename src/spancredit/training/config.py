@@ -81,6 +81,10 @@ class CreditGRPOConfig(make_dataclass("PrefixedCreditFields", PREFIXED, bases=(D
                 self.loss_type == "vespo",
                 "its weight is one number for a sequence and reads the advantage's sign for the whole of it",
             ),
+            "top_entropy_quantile": (
+                self.top_entropy_quantile < 1,
+                "weights have mean 1 over all tokens of a completion, and its loss is of some",
+            ),
             "off_policy_mask_threshold": (
                 self.off_policy_mask_threshold is not None,
                 "its mask keeps or drops a sequence by one advantage",

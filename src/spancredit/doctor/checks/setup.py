@@ -87,7 +87,7 @@ def sampling(setup: Setup) -> Finding | None:
         "sampling",
         None,
         f"Sampling is bent by {', '.join(setup.bent)}; log-probabilities are those of the policy without.",
-        "Leave it away, unless it is wanted.",
+        "Leave it away, unless it is wanted; what a model presets stands in its generation_config.json.",
     )
 
 
