@@ -183,7 +183,7 @@ def test_garbage_in_the_middle_of_a_file_is_named_and_nothing_is_overwritten(
     ],
 )
 def test_a_full_disk_is_known_whoever_says_it(said, monkeypatch, capsys):
-    def fails(*_):
+    def fails(**_):
         raise RuntimeError("of the checkpoint, nothing is left") from said
 
     monkeypatch.setattr(cli, "app", fails)
@@ -194,13 +194,16 @@ def test_a_full_disk_is_known_whoever_says_it(said, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))])
-@pytest.mark.parametrize("begun", [True, False])
-def test_a_run_that_ends_early_names_the_command_that_continues_it(error, begun, monkeypatch, capsys, tmp_path):
+@pytest.mark.parametrize(("begun", "trained"), [(True, True), (True, False), (False, False)])
+def test_a_run_that_ends_early_names_the_command_that_continues_it(
+    error, begun, trained, monkeypatch, capsys, tmp_path
+):
     """The newest run below runs/ may be another one."""
     folder = tmp_path / "my run [2]"
 
     def ends(argv, console, tell):
         if begun:
+            (folder / "checkpoint-2").mkdir(parents=True) if trained else folder.mkdir()
             tell(folder)
         raise error
 
@@ -210,14 +213,27 @@ def test_a_run_that_ends_early_names_the_command_that_continues_it(error, begun,
         cli.main()
     said = "".join(capsys.readouterr())
     assert caught.value.code == (130 if isinstance(error, KeyboardInterrupt) else 1)
-    assert (f"spancredit train --resume --output_dir '{folder}' continues" in said) == begun
+    what = "continues from the last checkpoint" if trained else "starts it over"
+    assert (f"spancredit train --resume --output_dir '{folder}' {what}" in said) == begun
     if not begun:
         assert "--resume" not in said
 
 
+@pytest.mark.parametrize("error", [FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError])
+def test_a_place_that_cannot_be_written_is_one_sentence(error, monkeypatch, capsys):
+    def fails(**_):
+        raise error(errno.ENOENT, "why not", "/proc/x/run.json")
+
+    monkeypatch.setattr(cli, "app", fails)
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.startswith("spancredit: /proc/x/run.json: why not; expected a place")
+
+
 @pytest.mark.parametrize("other", [FileNotFoundError(errno.ENOENT, "No such file"), RuntimeError("shapes differ")])
 def test_an_error_that_is_not_ours_keeps_its_traceback(other, monkeypatch):
-    def fails():
+    def fails(**_):
         raise other
 
     monkeypatch.setattr(cli, "app", fails)
@@ -305,6 +321,7 @@ def test_a_wrong_yaml_is_named(tmp_path, yaml, said):
         (["--no_such_flag", "1"], "unknown flag '--no_such_flag'"),
         (["--no-such-flag=1"], "unknown flag '--no-such-flag'"),
         (["--model_name", "./mine"], "unknown flag '--model_name'.* Did you mean '--model_name_or_path'"),
+        (["stray"], "'stray' is no setting and no value of one"),
         (["--max_steps", "abc"], "invalid int value: 'abc'"),
         (["--difficulty", "eazy"], "unknown difficulty 'eazy'; expected one of .*Did you mean 'easy'"),
         (["--held_out_problems", "0"], "held_out_problems is 0; expected at least 1"),
@@ -347,6 +364,16 @@ def test_what_is_said_to_the_user_is_a_line_without_its_place(monkeypatch):
     quiet()
     assert warnings.formatwarning("spancredit: code runs", UserWarning, "reward.py", 129) == "spancredit: code runs\n"
     assert "other.py:3: UserWarning: code" in warnings.formatwarning("code", UserWarning, "other.py", 3)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [["--max_steps", "0"], ["--learning_rate", "-1"], ["--learning_rate", "nan"], ["--max_completion_length", "0"]],
+)
+def test_a_number_that_no_one_can_train_with_is_refused_before_there_is_a_run(tmp_path, flags):
+    with pytest.raises(sc.ConfigError, match=f"^{flags[0][2:]} is {flags[1]}.*; expected at least"):
+        train([*flags, "--output_dir", str(tmp_path / "run")])
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_missing_yaml_is_named():

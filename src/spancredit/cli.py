@@ -69,14 +69,14 @@ def train(context: typer.Context) -> None:
     try:
         folder = run(context.args, console, begun.append)
     except KeyboardInterrupt:
-        said = f"{resuming(begun[0])} continues from the last checkpoint" if begun else "the run had not begun"
+        said = f"{resuming(begun[0])} {continuing(begun[0])}" if begun else "the run had not begun"
         console.print(f"interrupted; {said}", soft_wrap=True, highlight=False, markup=False)
         raise typer.Exit(130) from None
     except Exception as error:
         full = disk_full(error)
         if full is None or not begun:
             raise
-        _fail(DISK.format(full, f"{resuming(begun[0])} continues"), 1)
+        _fail(DISK.format(full, f"{resuming(begun[0])} {continuing(begun[0])}"), 1)
     if is_main():
         console.print(summary(folder))
 
@@ -146,12 +146,19 @@ PATIENCE = 10.0  # seconds
 DISK_FULL = ("No space left on device", "Disk quota exceeded", "unexpected pos ", "PytorchStreamWriter failed writing")
 
 
+# Of a file or folder that somebody named.
+NO_PLACE = (FileNotFoundError, NotADirectoryError, IsADirectoryError, FileExistsError, PermissionError)
 DISK = "the disk is full ({}); what was written before is kept: once there is space, {}."
 
 
 def resuming(folder: Path) -> str:
     """The command that continues a run."""
     return shlex.join(["spancredit", "train", "--resume", "--output_dir", str(folder)])
+
+
+def continuing(folder: Path) -> str:
+    """What that command does."""
+    return "continues from the last checkpoint" if any(folder.glob("checkpoint-*")) else "starts it over"
 
 
 def disk_full(error: BaseException | None) -> str | None:
@@ -169,7 +176,7 @@ def main() -> None:
     So is a command that needs TRL where it is missing, as it has to be beside verl.
     """
     try:
-        app()
+        app(prog_name="spancredit")
     except SpanCreditError as error:
         _fail(str(error), 2)
     except ModuleNotFoundError as error:
@@ -180,10 +187,11 @@ def main() -> None:
         first = str(error).partition(".")[0]
         _fail(f"a checkpoint holds more than tensors and numbers ({first}), which could run code; none of it ran.", 2)
     except Exception as error:
-        said = disk_full(error)
-        if said is None:
-            raise
-        _fail(DISK.format(said, "the same command continues"), 1)
+        if said := disk_full(error):
+            _fail(DISK.format(said, "the same command continues"), 1)
+        if isinstance(error, NO_PLACE) and error.filename is not None:
+            _fail(f"{error.filename}: {error.strerror}; expected a place that can be read and written.", 2)
+        raise
 
 
 def _fail(sentence: str, status: int) -> NoReturn:

@@ -3,6 +3,7 @@
 import os
 import re
 import struct
+from difflib import get_close_matches
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -91,8 +92,16 @@ def load_policy(name: str, *, trainable: bool = False, **init_arguments: Any) ->
     except (ModelError, torch.OutOfMemoryError):
         raise
     except UNREADABLE as error:
-        raise ModelError(f"cannot load the model {name!r}: {_why(error)}.") from error
+        raise ModelError(f"cannot load the model {name!r}: {_why(error)}{_meant(name)}.") from error
     return model.eval(), tokenizer
+
+
+def _meant(name: str) -> str:
+    """What else somebody may have had in mind."""
+    if (Path(name) / "run.json").exists():
+        return f"; it is the folder of a run, whose policy is {str(Path(name) / 'model')!r}"
+    close = get_close_matches(name, BUNDLED_FOLDERS, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def ready(model: Any, tokenizer: PreTrainedTokenizerBase) -> Policy:

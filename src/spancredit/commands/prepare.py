@@ -74,6 +74,7 @@ def prepare(asked: TaskArguments, arguments: CreditGRPOConfig, model: ModelConfi
 def parse_checked(config: Path | None, flags: list[str]) -> tuple[TaskArguments, CreditGRPOConfig, ModelConfig]:
     """Settings from a YAML file and flags, refused here if this command could not run with them."""
     task, arguments, model = parse(config, flags)
+    _check_numbers(arguments)
     _check(arguments)
     _check_outcome(task.measured_outcome, arguments)
     if task.overlong_cache > most_tokens(arguments):
@@ -135,6 +136,16 @@ def _peft_config(model: ModelConfig) -> object:
     if model.use_peft and not is_peft_available():
         raise ConfigError("--use_peft needs the package peft, which is not installed: pip install 'spancredit[peft]'.")
     return get_peft_config(model)
+
+
+def _check_numbers(arguments: CreditGRPOConfig) -> None:
+    """Refuse what TRL takes, and then trains a step with or fails on in the middle."""
+    if arguments.max_steps == 0:
+        raise ConfigError("max_steps is 0; expected at least 1, or -1 for num_train_epochs.")
+    for name, least in {"learning_rate": 0.0, "max_completion_length": 1}.items():
+        value = getattr(arguments, name)
+        if value is not None and not value >= least:
+            raise ConfigError(f"{name} is {value}; expected at least {least}.")
 
 
 def _check(arguments: CreditGRPOConfig) -> None:

@@ -84,7 +84,10 @@ def read_request(argv: list[str]) -> Request:
     known, flags = parser.parse_known_args(argv)
     if known.resume and (known.config or flags):
         got = " ".join(map(str, ["--config", known.config] if known.config else flags))
-        raise ConfigError(f"--resume continues a run with its own settings; got {got}, expected at most --output_dir.")
+        raise ConfigError(
+            f"--resume continues a run with its own settings; got {got}, expected at most --output_dir. Another run "
+            "goes on from its weights by --model_name_or_path and its folder's model/."
+        )
     settings = read_yaml(known.config) if known.config else {}
     return Request(known.resume, known.output_dir or _path(settings.get("output_dir")), known.config, flags)
 
@@ -116,10 +119,12 @@ def parse(config: Path | None, flags: list[str]) -> tuple[TaskArguments, CreditG
     try:
         return parser.parse_args_and_config(args=[*flags, *(["--config", str(config)] if config else [])])
     except (ValueError, TypeError) as error:
-        unknown = re.search(r"not used by the HfArgumentParser: \['(--[\w-]+)", str(error))
-        if unknown:
+        unknown = re.search(r"not used by the HfArgumentParser: \['([^']+)", str(error))
+        if unknown and unknown[1].startswith("--"):
             known = [flag for flag in parser._option_string_actions if "_" in flag]
-            raise UnknownFlagError("flag", unknown[1], known) from error
+            raise UnknownFlagError("flag", unknown[1].partition("=")[0], known) from error
+        if unknown:
+            raise ConfigError(f"{unknown[1]!r} is no setting and no value of one; expected --SETTING VALUE.") from error
         raise ConfigError(_of_the_batch(str(error)) or str(error)) from error
 
 

@@ -23,10 +23,10 @@ def write(path: Path, text: str) -> None:
     part = path.with_name(f"{path.name}.part")
     try:
         part.write_text(text, encoding="utf-8")
+        part.replace(path)
     except OSError:
         part.unlink(missing_ok=True)
         raise
-    part.replace(path)
 
 
 def is_json(path: Path) -> bool:

@@ -43,7 +43,7 @@ class TaskSettings:
         default=None,
         metadata={
             "help": f"Of wordproblems: {', '.join(wordproblems.DIFFICULTIES)}; of code's functions: "
-            f"{', '.join(functions.DIFFICULTIES)}. Default: medium."
+            f"{', '.join(functions.DIFFICULTIES)}. Default: medium, but where a bundled policy's recipe has another."
         },
     )
     dataset: str | None = field(
