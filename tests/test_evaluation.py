@@ -22,10 +22,13 @@ from spancredit.cli import app
 from spancredit.commands.prepare import parse_checked
 from spancredit.commands.train import _sampling
 from spancredit.evaluation.accuracy import Exam, greedy_accuracy, sampled_accuracy
-from spancredit.evaluation.folder import EvalFolder, fingerprint
+from spancredit.evaluation.folder import EvalFolder, checksum, fingerprint
 from spancredit.evaluation.generate import GREEDY, complete
 from spancredit.evaluation.result import majority, paired, share, summarise
 from spancredit.report.lines import read_lines
+from spancredit.sandbox import Call
+from spancredit.tasks.code import CodeProblem
+from spancredit.tasks.gsm8k import Problem
 from spancredit.tasks.wordproblems import problems
 
 LINE = {"question": "Ann has 2 eggs and buys 3. How many?", "answer": "2+3 = <<2+3=5>>5\n#### 5"}
@@ -369,6 +372,46 @@ def test_an_interval_of_right_or_wrong_is_wilsons():
     found = share([1.0] * 3 + [0.0])
     interval = binomtest(3, 4).proportion_ci(method="wilson")
     assert (found.mean, found.low, found.high) == (0.75, interval.low, interval.high)
+
+
+def test_problems_with_a_question_and_an_answer_keep_their_checksum():
+    few = list(islice(problems("held_out"), 5))
+    assert checksum(few) == 2586900309
+    assert checksum([Problem(LINE["question"], " 2+3 = 5\n#### 5", "5")]) == 1923875808
+    assert len({checksum(few), checksum(few[:4]), checksum([*few[1:], few[0]])}) == 3
+
+
+ADD = {
+    "name": "add",
+    "prompt": "def add(x, y=0):\n",
+    "entry_point": "add",
+    "canonical": "    return x + y\n",
+    "calls": (Call(({0, 8},), {"y": [1]}),),
+}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"calls": (*ADD["calls"], Call((3,)))},
+        {"calls": (Call(({0, 8},), {"y": (1,)}),)},
+        {"calls": (Call(([0, 8],), {"y": [1]}),)},
+        {"calls": (), "test": "def check(candidate):\n    assert candidate(1) == 1\n"},
+        {"expected": (3,)},
+        {"canonical": "    return x - y\n"},
+        {"how": "set"},
+        {"atol": 0.1},
+    ],
+)
+def test_programs_that_are_tested_otherwise_are_other_problems(changes):
+    assert checksum([CodeProblem(**ADD | changes)]) != checksum([CodeProblem(**ADD)])
+
+
+def test_the_order_in_which_a_process_has_a_set_makes_no_other_problem():
+    first, second = {0, 8}, {8, 0}
+    assert list(first) != list(second), "or the test tests nothing"
+    calls = [(Call((one, {"a": one})),) for one in (first, second)]
+    assert len({checksum([CodeProblem(**ADD | {"calls": one})]) for one in calls}) == 1
 
 
 def test_evaluations_of_other_problems_or_unfinished_ones_are_not_compared(tmp_path):

@@ -130,8 +130,8 @@ def fingerprint(model: PreTrainedModel) -> int:
 
 
 def checksum(problems: Sequence[Problem]) -> int:
-    """Of questions and answers, so that an evaluation is not continued or compared on other problems."""
-    return _checksum((one.question, str(one.answer)) for one in problems)
+    """Of what is asked and what is right, so that an evaluation is not continued or compared on other problems."""
+    return _checksum(one.identity for one in problems)
 
 
 def prompts_checksum(tokenizer: PreTrainedTokenizerBase, questions: Sequence[Question]) -> int:
