@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from copy import deepcopy
 from functools import partial
 from itertools import islice
@@ -21,11 +22,13 @@ import spancredit as sc
 from spancredit.cli import app
 from spancredit.commands.prepare import parse_checked
 from spancredit.commands.train import _sampling
+from spancredit.evaluation import folder as folder_module
 from spancredit.evaluation.accuracy import Exam, greedy_accuracy, sampled_accuracy
 from spancredit.evaluation.folder import EvalFolder, checksum, fingerprint
 from spancredit.evaluation.generate import GREEDY, complete
 from spancredit.evaluation.result import majority, paired, share, summarise
 from spancredit.report.lines import read_lines
+from spancredit.report.lock import locked
 from spancredit.sandbox import Call
 from spancredit.tasks.code import CodeProblem
 from spancredit.tasks.gsm8k import Problem
@@ -197,6 +200,36 @@ def test_the_default_folder_is_the_first_that_holds_nothing_or_this_evaluation(t
     EvalFolder.create(tmp_path / "a-5", asked)
     EvalFolder(tmp_path / "a-5").add([{"problem": 0}])
     assert EvalFolder.free(tmp_path / "a", asked) == tmp_path / "a-5"
+
+
+def test_an_evaluation_that_finds_another_at_work_is_refused_and_changes_nothing(tmp_path):
+    path = tmp_path / "one"
+    arguments = ["--difficulty", "easy", "--problems", "1", "--max_new_tokens", "4", "--output_dir", path]
+    with locked(path, "evaluation"), pytest.raises(sc.RunFolderError, match="another process works on the evaluation"):
+        command("eval", *arguments)
+    assert [one.name for one in path.iterdir()] == [".lock"]
+    assert EvalFolder.free(path, {}) == path, "a lock that was left is in nobody's way"
+    assert command("eval", *arguments).exit_code == 0
+
+
+def test_an_evaluation_that_began_and_ended_in_the_meantime_is_not_written_over(tmp_path, monkeypatch):
+    @contextmanager
+    def later(path, what):
+        EvalFolder.create(path, {"seed": 1})
+        with locked(path, what):
+            yield
+
+    monkeypatch.setattr(folder_module, "locked", later)
+    with (
+        pytest.raises(sc.RunFolderError, match="with seed 1, not 2"),
+        EvalFolder.at_work(tmp_path / "one", {"seed": 2}),
+    ):
+        pass
+    assert EvalFolder(tmp_path / "one").facts()["settings"] == {"seed": 1}
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(sc.RunFolderError, match="holds no evaluation"), EvalFolder.at_work(tmp_path, {"seed": 2}):
+        pass
+    assert not (tmp_path / ".lock").exists(), "nothing is put where something else is"
 
 
 def test_a_folder_that_is_named_is_the_only_one_looked_at(tmp_path, monkeypatch):

@@ -102,7 +102,6 @@ def evaluate(
     from spancredit.evaluation.run import Decoding, run
     from spancredit.models import load_policy, ready
     from spancredit.report.evalprogress import EvalProgress
-    from spancredit.report.lock import locked
     from spancredit.tasks.settings import bundled_for, settings_of
     from spancredit.tasks.task import load_task
 
@@ -136,8 +135,7 @@ def evaluate(
     asked |= {"problems": len(questions), "checksum": checksum(chosen)}
     asked |= {"prompts": prompts_checksum(tokenizer, questions), "weights": fingerprint(policy)}
     path = output_dir or EvalFolder.free(EVALS / f"{task}-{Path(model).name}", asked)
-    folder = EvalFolder.create(path, asked)
-    with locked(folder.path, "evaluation"):
+    with EvalFolder.at_work(path, asked) as folder:
         if before := len(folder.rows()):
             words = f"{folder.path}: {before} of {len(questions)} problems were answered before"
             console.print(words, highlight=False, markup=False)

@@ -125,9 +125,9 @@ def _run(
         return resumed, checkpoint
     path = request.output_dir or unused(RUNS / f"{task}-{arguments.credit.mode}-seed{arguments.seed}")
     launch = arguments.world_size, weights_held(arguments)
-    created = RunFolder.create(path, request.flags, request.config, arguments.seed, *launch)
-    held.enter_context(locked(created.path, "run"))
-    return created, None
+    RunFolder.check_free(path)
+    held.enter_context(locked(path, "run"))
+    return RunFolder.create(path, request.flags, request.config, arguments.seed, *launch), None
 
 
 def _begin(folder: RunFolder, checkpoint: Path | None, settings: dict[str, Any]) -> None:

@@ -1,13 +1,14 @@
 """An evaluation's folder: what was asked for, every problem with its completions, and the result.
 
 eval.json    settings, versions, checksum of the problems       problems.jsonl  one row a problem, in order
-result.json  accuracies, once all problems are done
+result.json  accuracies, once all problems are done          .lock           held while a process works on it
 """
 
 import json
 import platform
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from spancredit.errors import RunFolderError
 from spancredit.report.form import of_problem
 from spancredit.report.lines import append_lines, is_json, keep_until, read_lines, read_object, write
+from spancredit.report.lock import LOCK, locked
 from spancredit.report.versions import versions
 from spancredit.tasks.chat import render
 from spancredit.tasks.task import Problem, Question
@@ -41,19 +43,24 @@ class EvalFolder:
             RunFolderError: if another evaluation is in it, or files that are no evaluation's.
         """
         folder = cls(path)
-        if (path / FACTS).exists():
-            for name, (before, now) in folder.changed(asked).items():
-                raise RunFolderError(
-                    f"{path} holds an evaluation with {name} {before!r}, not {now!r}; expected the same settings to "
-                    "continue it, or another --output_dir."
-                )
-            return folder
-        if not _is_free(path):
-            raise RunFolderError(f"{path} exists and holds no evaluation; expected a free name or an empty folder.")
-        path.mkdir(parents=True, exist_ok=True)
-        facts = {"settings": asked, "versions": versions(), "machine": platform.platform()}
-        write(path / FACTS, json.dumps(facts, indent=2) + "\n")
+        folder._check(asked)
+        if not (path / FACTS).exists():
+            path.mkdir(parents=True, exist_ok=True)
+            facts = {"settings": asked, "versions": versions(), "machine": platform.platform()}
+            write(path / FACTS, json.dumps(facts, indent=2) + "\n")
         return folder
+
+    @classmethod
+    @contextmanager
+    def at_work(cls, path: Path, asked: dict[str, Any]) -> Iterator["EvalFolder"]:
+        """The same, locked meanwhile: of two commands that share it, the second is refused and changes nothing.
+
+        Raises:
+            RunFolderError: as `create`, or if another process works on it.
+        """
+        cls(path)._check(asked)
+        with locked(path, "evaluation"):
+            yield cls.create(path, asked)
 
     @classmethod
     def free(cls, path: Path, asked: dict[str, Any]) -> Path:
@@ -73,6 +80,19 @@ class EvalFolder:
         if not (path / RESULT).is_file():
             raise RunFolderError(f"the evaluation in {path} is not done; the command that began it continues it.")
         return cls(path)
+
+    def _check(self, asked: dict[str, Any]) -> None:
+        if not (self.path / FACTS).exists():
+            if not _is_free(self.path):
+                raise RunFolderError(
+                    f"{self.path} exists and holds no evaluation; expected a free name or an empty folder."
+                )
+            return
+        for name, (before, now) in self.changed(asked).items():
+            raise RunFolderError(
+                f"{self.path} holds an evaluation with {name} {before!r}, not {now!r}; expected the same settings to "
+                "continue it, or another --output_dir."
+            )
 
     def _is_of(self, asked: dict[str, Any]) -> bool:
         facts = self.path / FACTS
@@ -117,7 +137,7 @@ class EvalFolder:
 
 
 def _is_free(path: Path) -> bool:
-    return not path.exists() or (path.is_dir() and not any(path.iterdir()))
+    return not path.exists() or (path.is_dir() and all(one.name == LOCK for one in path.iterdir()))
 
 
 def fingerprint(model: PreTrainedModel) -> int:

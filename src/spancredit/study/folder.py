@@ -40,7 +40,6 @@ class StudyFolder:
         saved = path / "study.yaml"
         if not saved.exists() and path.exists() and (not path.is_dir() or set(os.listdir(path)) - {LOCK}):
             raise RunFolderError(f"{path} exists and holds no study; expected a free name or an empty folder.")
-        path.mkdir(parents=True, exist_ok=True)
         with locked(path, "study"):
             if saved.exists() and not plan.continues(read_plan(saved)):
                 raise RunFolderError(
