@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from input_for_tests import assert_one_sentence
 from scipy.stats import binomtest, ttest_1samp
 from transformers import GenerationConfig
 from typer.testing import CliRunner
@@ -303,6 +304,54 @@ def test_rows_and_settings_of_another_form_are_one_sentence(whole, tmp_path, row
     (path / "eval.json").write_text("{}")
     with pytest.raises(sc.RunFolderError, match="has no settings"):
         command("compare", path, path)
+
+
+def evaluated(path, rows, **settings):
+    """The folder of an evaluation that is done, with these rows, and settings of its own."""
+    known = {"checksum": 1, "answer_check": "strict", "problems": len(rows), "samples": len(rows[0]["samples"])}
+    folder = EvalFolder.create(path, {name: value for name, value in (known | settings).items() if value != "left out"})
+    folder.add([{"problem": number, **one} for number, one in enumerate(rows)])
+    folder.finish({})
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "by", "said"),
+    [
+        ({"checksum": "left out"}, "greedy", r"eval\.json has no checksum among its settings"),
+        ({"answer_check": "left out"}, "greedy", r"eval\.json has no answer_check among"),
+        ({"problems": "left out"}, "greedy", r"eval\.json has no problems among"),
+        ({"problems": 3}, "greedy", r"problems\.jsonl has 2 problems; expected 3"),
+        ({"problems": 0}, "greedy", r"problems\.jsonl has 2 problems; expected 0"),
+        ({"samples": 2}, "sampled", r"problems\.jsonl line 1 has 1 samples; expected 2"),
+    ],
+)
+def test_a_damaged_evaluation_is_not_compared(tmp_path, changes, by, said):
+    rows = [row(samples=[("5", True)]), row(samples=[("4", False)])]
+    good = evaluated(tmp_path / "good", rows)
+    bad = evaluated(tmp_path / "bad", rows, **changes)
+    assert command("compare", good, good, "--by", by).exit_code == 0
+    for pair in ((good, bad), (bad, good), (bad, bad)):
+        with pytest.raises(sc.RunFolderError, match=said) as error:
+            command("compare", *pair, "--by", by)
+        assert_one_sentence(str(error.value))
+
+
+def test_evaluations_of_which_problems_are_lost_are_not_compared(tmp_path):
+    rows = [row(samples=[("5", True)]), row(samples=[("4", False)])]
+    good, bad = evaluated(tmp_path / "good", rows), evaluated(tmp_path / "bad", rows)
+    (bad / "problems.jsonl").write_text("")
+    with pytest.raises(sc.RunFolderError, match=r"has 0 problems; expected 2"):
+        command("compare", bad, bad)
+    other = evaluated(tmp_path / "other", rows[:1])
+    with pytest.raises(sc.RunFolderError, match="cannot compare 2 problems with 1"):
+        command("compare", good, other)
+    with pytest.raises(sc.RunFolderError, match="cannot compare 0 problems with 0"):
+        paired([], [], "greedy")
+    program = {"greedy": row()["greedy"], "samples": [{"status": "passed", "right": True, "truncated": False}]}
+    mixed = evaluated(tmp_path / "mixed", [rows[0], program])
+    with pytest.raises(sc.ConfigError, match="no answers to vote by"):
+        command("compare", good, mixed, "--by", "majority")
 
 
 @pytest.mark.slow

@@ -86,6 +86,7 @@ def test_a_record_of_another_form_is_one_sentence_for_every_view(tmp_path, name)
         ("metrics.jsonl", {"step": 1, "credit/drop/text": [1]}, "line 1 has credit/drop/text [1]"),
         ("held_out.jsonl", {"step": 1}, "line 1 has no accuracy; expected a finite number"),
         ("held_out.jsonl", {"step": 1, "accuracy": 0.5, "low": "x"}, "line 1 has low 'x'"),
+        ("held_out.jsonl", {"step": 1, "accuracy": 0.5, "sampled": "x"}, "line 1 has sampled 'x'"),
     ],
 )
 def test_so_is_any_other_row_of_a_run(tmp_path, name, row, said):

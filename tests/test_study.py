@@ -16,7 +16,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from input_for_tests import full_disk
+from input_for_tests import assert_one_sentence, full_disk
 from rich.console import Console
 
 import spancredit as sc
@@ -362,6 +362,19 @@ def test_no_arm_is_favoured_by_how_steps_are_counted(tmp_path):
 )
 def test_who_never_gets_there_comes_last(steps, middle):
     assert median_steps(steps) == middle
+
+
+@pytest.mark.parametrize(("rates", "tuning_seeds"), [([5e-5], []), ([5e-5, 1e-4], [0])])
+def test_a_run_that_is_done_and_has_lost_its_accuracies_is_one_sentence(tmp_path, rates, tuning_seeds):
+    folder = finished(tmp_path, {"uniform": [0.5, 0.5], "counterfactual": [0.5, 0.6]})
+    path = plan_file(tmp_path, rates=rates, tuning_seeds=tuning_seeds, seeds=[1] if tuning_seeds else [0, 1])
+    folder = StudyFolder(folder.path, read_plan(path))
+    run = Run("uniform", 5e-5, 0)
+    for lost in (lambda path: path.write_text(""), Path.unlink):
+        lost(folder.of(run).held_out)
+        with pytest.raises(RunFolderError, match=rf"{run.name} is done, and .* holds no accuracy") as error:
+            compare(folder)
+        assert_one_sentence(str(error.value))
 
 
 def test_fewer_than_five_seeds_give_no_conclusion_and_the_terminal_says_so(tmp_path):

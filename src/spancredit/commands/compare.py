@@ -33,14 +33,14 @@ def compare(
     if by not in BY:
         raise UnknownNameError("accuracy", by, BY)
     folders = [EvalFolder.open(path) for path in (first, second)]
-    checksums = [folder.facts()["settings"]["checksum"] for folder in folders]
-    if len(set(checksums)) > 1:
+    one, other = (folder.setting("checksum") for folder in folders)
+    if one != other:
         raise RunFolderError(f"{first} and {second} have different problems; expected two evaluations of the same.")
     for name in ("answer_check", *(("samples",) if by == "majority" else ())):
-        one, other = (folder.facts()["settings"][name] for folder in folders)
+        one, other = (folder.setting(name) for folder in folders)
         if one != other:
             raise RunFolderError(f"{first} has {name} {one!r}, {second} {other!r}; expected the same, to be compared.")
-    before, after = (folder.rows() for folder in folders)
+    before, after = (folder.all_rows() for folder in folders)
     found = paired(before, after, by)
     if as_json:
         typer.echo(json.dumps(asdict(found), indent=2))

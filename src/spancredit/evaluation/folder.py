@@ -111,6 +111,32 @@ class EvalFolder:
             raise RunFolderError(f"{path} has no settings; expected those that an evaluation starts with.")
         return facts
 
+    def setting(self, name: str) -> Any:
+        """One of the settings that decide what is compared.
+
+        Raises:
+            RunFolderError: if it is not among them.
+        """
+        settings = self.facts()["settings"]
+        if name not in settings:
+            raise RunFolderError(f"{self.path / FACTS} has no {name} among its settings; expected all of them.")
+        return settings[name]
+
+    def all_rows(self) -> list[dict[str, Any]]:
+        """Of an evaluation that is done.
+
+        Raises:
+            RunFolderError: if problems or samples are missing, or what `rows` raises.
+        """
+        rows, problems, samples = self.rows(), self.setting("problems"), self.setting("samples")
+        if not rows or len(rows) != problems:
+            raise RunFolderError(f"{self.path / ROWS} has {len(rows)} problems; expected {problems!r}, at least 1.")
+        for number, row in enumerate(rows, start=1):
+            if len(row["samples"]) != samples:
+                got = f"line {number} has {len(row['samples'])} samples"
+                raise RunFolderError(f"{self.path / ROWS} {got}; expected {samples!r}, as {FACTS} says.")
+        return rows
+
     def rows(self) -> list[dict[str, Any]]:
         """Of the problems that are done, in order.
 
