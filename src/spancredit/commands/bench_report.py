@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from spancredit.errors import ConfigError
+from spancredit.report.visible import visible_json
 
 
 def source_of(model: str | None, shape: str | None, dtype: str, device: str, seed: int) -> Any:
@@ -39,7 +40,7 @@ def give(report: dict[str, Any], as_json: bool, out: Path | None) -> None:
     """On standard output for people or programs, and into a file."""
     from spancredit.bench.show import show
 
-    text = json.dumps(report, indent=2, ensure_ascii=False)
+    text = visible_json(json.dumps(report, indent=2, ensure_ascii=False))
     if out is not None:
         out.write_text(text + "\n", encoding="utf-8")
     if as_json:

@@ -6,6 +6,9 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
+
+from spancredit.report.visible import visible
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
@@ -47,7 +50,7 @@ def compare(
         return
     console = Console()
     for path, own in ((first, before), (second, after)):
-        console.print(f"{path}: {share([BY[by](row) for row in own])}", soft_wrap=True, highlight=False, markup=False)
+        console.print(Text(visible(f"{path}: {share([BY[by](row) for row in own])}")), soft_wrap=True)
     gain = found.difference
     console.print(
         f"difference {100 * gain.mean:+.1f} points (95 % interval {100 * gain.low:+.1f} to {100 * gain.high:+.1f}), "

@@ -24,6 +24,7 @@ from spancredit.report.checkpoints import last_readable, make_way, step_of
 from spancredit.report.lines import write
 from spancredit.report.lock import locked
 from spancredit.report.runfolder import RunFolder, latest, unused
+from spancredit.report.visible import visible
 from spancredit.tasks.task import HELD_OUT
 from spancredit.training.trl import CreditGRPOConfig, CreditGRPOTrainer
 
@@ -71,7 +72,8 @@ def train(argv: list[str], console: Console | None = None, begun: Callable[[Path
             group,
         )
         if resumed is not None and checkpoint is None:
-            recorder.say(Text(f"{folder.path} has no checkpoint that can be read: it starts over, with no row kept"))
+            said = f"{folder.path} has no checkpoint that can be read: it starts over, with no row kept"
+            recorder.say(Text(visible(said)))
         trainer = CreditGRPOTrainer(
             given.policy,
             given.rewards,
