@@ -26,7 +26,8 @@ from spancredit.study import runner
 from spancredit.study.figures import importance, phases
 from spancredit.study.folder import StudyFolder
 from spancredit.study.page import save_figures, study_page
-from spancredit.study.plan import ARMS, Run, read_plan
+from spancredit.study.plan import ARMS, Run
+from spancredit.study.planfile import read_plan
 from spancredit.study.results import compare
 from spancredit.study.runner import end_orphans, run_study, slots_for
 from spancredit.study.statistics import median_steps, paired, smallest_visible, steps_to, verdicts

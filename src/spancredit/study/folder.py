@@ -19,7 +19,8 @@ from spancredit.errors import RunFolderError
 from spancredit.report.lines import write
 from spancredit.report.lock import LOCK, locked
 from spancredit.report.runfolder import RunFolder
-from spancredit.study.plan import MEASURES, Plan, Run, read_plan
+from spancredit.study.plan import MEASURES, Plan, Run
+from spancredit.study.planfile import read_plan
 
 
 @dataclass(frozen=True)
