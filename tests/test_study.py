@@ -121,6 +121,10 @@ def test_each_arm_takes_its_best_rate_and_all_take_the_common_one(tmp_path):
         ({"arms": ["uniform", "counterfctual"]}, "counterfactual"),
         ({"arms": []}, "arms"),
         ({"arms": {"mine": 3}}, "mapping"),
+        *(
+            ({"arms": {name: {}}}, "letters, digits")
+            for name in ("../../../x", "a/b", "/x", "..", ".x", "", "a b", "ä", "a\n")
+        ),
         ({"seeds": []}, "seeds"),
         ({"seeds": [0, 0]}, "each once"),
         ({"seeds": "a"}, "list of numbers"),
@@ -136,6 +140,21 @@ def test_a_plan_that_is_wrong_is_refused_in_one_sentence(tmp_path, changes, word
     with pytest.raises(ConfigError, match=words) as error:
         read_plan(plan_file(tmp_path, **changes))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["a", "-", "0", "a.b", "_+-.", "uniform"])
+def test_an_arm_may_be_called_what_a_folder_may(tmp_path, name):
+    folder = StudyFolder(tmp_path, read_plan(plan_file(tmp_path, arms={name: {}})))
+    for run in folder.plan.headline(folder.plan.choose({})):
+        assert folder.of(run).path.parent == folder.runs
+
+
+def test_the_saved_plan_of_a_study_names_no_folder_outside_it(tmp_path):
+    made = created(tmp_path / "study", read_plan(plan_file(tmp_path, arms={"mine": {}})))
+    saved = made.path / "study.yaml"
+    saved.write_text(saved.read_text().replace("mine", "../../../mine"))
+    with pytest.raises(ConfigError, match="letters, digits"):
+        StudyFolder.open(made.path)
 
 
 @pytest.mark.parametrize("text", ["[", "3", ""])
@@ -583,7 +602,7 @@ def test_what_runs_are_compared_by_may_change_afterwards(tmp_path):
 
 @pytest.mark.parametrize("terminal", [False, True])
 def test_the_last_words_of_a_run_are_text_whatever_stands_in_them(tmp_path, terminal):
-    made = created(tmp_path / "study", read_plan(plan_file(tmp_path, arms={"uniform": None, "a[0.5]": {}}, seeds=[0])))
+    made = created(tmp_path / "study", read_plan(plan_file(tmp_path, arms={"uniform": None, "a+0.5": {}}, seeds=[0])))
     runs = [Run(arm, 5e-5, 0) for arm in made.plan.arms]
     failed = dict(zip(runs, ("KeyError: '[/INST]'", "[enforce fail at x.cc:672] \x1b[2J gone"), strict=True))
     console = Console(file=io.StringIO(), width=200, force_terminal=terminal, color_system=None)
@@ -591,12 +610,12 @@ def test_the_last_words_of_a_run_are_text_whatever_stands_in_them(tmp_path, term
         display.observe(runs, {}, failed)
     show(made, failed, console)
     text = console.file.getvalue()
-    for words in ("uniform-5e-05-seed0: KeyError: '[/INST]'", "a[0.5]-5e-05-seed0: [enforce fail at x.cc:672] "):
+    for words in ("uniform-5e-05-seed0: KeyError: '[/INST]'", "a+0.5-5e-05-seed0: [enforce fail at x.cc:672] "):
         assert words in text
         assert words.replace(":", " failed,", 1) in text
     assert "\\x1b[2J gone" in text
     assert "\x1b[2J" not in text
-    assert any(line.startswith("a[0.5] ") for line in text.splitlines()), "in the table, too"
+    assert any(line.startswith("a+0.5 ") for line in text.splitlines()), "in the table, too"
 
 
 def test_a_study_that_goes_on_tells_what_was_done_before(tmp_path):

@@ -4,6 +4,7 @@ tuning     every arm at every rate, on seeds of its own
 headline   every arm at its best rate and at the common one, on the seeds of the study
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from statistics import mean
@@ -29,6 +30,7 @@ ARMS: dict[str, dict[str, Any]] = {
 }
 MEASURES = {"greedy": "accuracy", "sampled": "sampled"}  # and what rows of held_out.jsonl call them
 OTHER = {"greedy": "sampled", "sampled": "greedy"}
+NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]*")  # of an arm, which is part of the names of folders
 OWN = ("seed", "learning_rate", "output_dir")  # settings that the study sets itself
 
 
@@ -74,6 +76,12 @@ class Plan:
         for name in ("arms", "seeds", "rates"):
             if not getattr(self, name):
                 raise ConfigError(f"the study has no {name}; expected at least one.")
+        for arm in self.arms:
+            if not NAME.fullmatch(arm):
+                raise ConfigError(
+                    f"an arm of the study is called {arm!r}; expected letters, digits and _ . + -, no dot first: it is "
+                    "part of the names of folders."
+                )
         for name in ("seeds", "rates", "tuning_seeds"):
             if len(set(getattr(self, name))) < len(getattr(self, name)):
                 raise ConfigError(f"{name} of the study are {list(getattr(self, name))}; expected each once.")
