@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+import math
 import os
 import subprocess
 import sys
@@ -95,6 +96,11 @@ def test_a_known_arm_brings_its_settings_and_own_ones_come_on_top(tmp_path):
     assert read_plan(tmp_path / "again.yaml") == plan
 
 
+def test_a_rate_without_a_dot_is_a_text_to_yaml_and_a_rate_to_a_study(tmp_path):
+    (tmp_path / "plan.yaml").write_text("rates: [5e-5, 1.0e-4]\ntuning_seeds: [9]\n")
+    assert read_plan(tmp_path / "plan.yaml").rates == (5e-5, 1e-4)
+
+
 def test_each_arm_takes_its_best_rate_and_all_take_the_common_one(tmp_path):
     plan = read_plan(plan_file(tmp_path, rates=[1e-5, 1e-4], tuning_seeds=[7, 8]))
     assert len(plan.tuning) == 8
@@ -115,19 +121,32 @@ def test_each_arm_takes_its_best_rate_and_all_take_the_common_one(tmp_path):
     assert plan.choose(dict.fromkeys(plan.tuning, 0.5)).common == 1e-5
 
 
+NO_FOLDERS = ("../../../x", "a/b", "/x", "..", ".x", "", "a b", "ä", "a\n", "a[0.5]")
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"arms": ["uniform", "counterfctual"]}, "counterfactual"),
         ({"arms": []}, "arms"),
         ({"arms": {"mine": 3}}, "mapping"),
-        *(
-            ({"arms": {name: {}}}, "letters, digits")
-            for name in ("../../../x", "a/b", "/x", "..", ".x", "", "a b", "ä", "a\n")
-        ),
+        *(({"arms": {name: {}}}, "letters, digits") for name in NO_FOLDERS),
         ({"seeds": []}, "seeds"),
         ({"seeds": [0, 0]}, "each once"),
-        ({"seeds": "a"}, "list of numbers"),
+        ({"seeds": "a"}, "list of whole numbers"),
+        ({"seeds": "12345"}, "seeds of the study is '12345'; expected a list of whole numbers"),
+        ({"seeds": [0.5, 1.5]}, "list of whole numbers"),
+        ({"seeds": [True, 2]}, "list of whole numbers"),
+        ({"seeds": {0: 1}}, "list of whole numbers"),
+        ({"seeds": None}, "list of whole numbers"),
+        ({"tuning_seeds": ["7"]}, "tuning_seeds of the study is .*list of whole numbers"),
+        ({"rates": "123"}, "rates of the study is '123'; expected a list of numbers"),
+        ({"rates": [True]}, "list of numbers"),
+        ({"rates": [[1e-5]]}, "list of numbers"),
+        ({"rates": ["fast"]}, "list of numbers"),
+        ({"rates": [10**400]}, "list of numbers"),
+        *(({"rates": [rate]}, "expected finite numbers over 0") for rate in (math.nan, math.inf, -1.0, 0, "nan")),
+        ({"rates": [1e-5, 1.00000001e-5], "tuning_seeds": [9]}, "would share the run uniform-1e-05-seed0"),
         ({"rates": [1e-5, 1e-4]}, "tuning_seeds"),
         ({"rates": [1e-5, 1e-4], "tuning_seeds": [1, 2]}, "other seeds"),
         ({"settings": {"seed": 1}}, "sets seed"),

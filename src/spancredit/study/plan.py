@@ -4,6 +4,7 @@ tuning     every arm at every rate, on seeds of its own
 headline   every arm at its best rate and at the common one, on the seeds of the study
 """
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
@@ -76,15 +77,13 @@ class Plan:
         for name in ("arms", "seeds", "rates"):
             if not getattr(self, name):
                 raise ConfigError(f"the study has no {name}; expected at least one.")
-        for arm in self.arms:
-            if not NAME.fullmatch(arm):
-                raise ConfigError(
-                    f"an arm of the study is called {arm!r}; expected letters, digits and _ . + -, no dot first: it is "
-                    "part of the names of folders."
-                )
+        for rate in self.rates:
+            if not (math.isfinite(rate) and rate > 0):
+                raise ConfigError(f"a rate of the study is {rate}; expected finite numbers over 0.")
         for name in ("seeds", "rates", "tuning_seeds"):
             if len(set(getattr(self, name))) < len(getattr(self, name)):
                 raise ConfigError(f"{name} of the study are {list(getattr(self, name))}; expected each once.")
+        self._check_names()
         if self.reference not in self.arms:
             raise UnknownNameError("reference arm", self.reference, self.arms)
         if len(self.rates) > 1 and not self.tuning_seeds:
@@ -101,6 +100,20 @@ class Plan:
             for name in OWN:
                 if name in settings:
                     raise ConfigError(f"{place} of the study sets {name}, which the study sets for each run.")
+
+    def _check_names(self) -> None:
+        """Of arms and runs, which are those of folders."""
+        for arm in self.arms:
+            if not NAME.fullmatch(arm):
+                raise ConfigError(
+                    f"an arm of the study is called {arm!r}; expected letters, digits and _ . + -, no dot first: it is "
+                    "part of the names of folders."
+                )
+        named: dict[str, Run] = {}
+        for run in (Run(arm, rate, self.seeds[0]) for arm in self.arms for rate in self.rates):
+            if named.setdefault(run.name, run) != run:
+                rates = f"rates {named[run.name].rate!r} and {run.rate!r}"
+                raise ConfigError(f"{rates} would share the run {run.name}; expected them to differ in six digits.")
 
     @property
     def tuning(self) -> list[Run]:

@@ -31,9 +31,9 @@ def read_plan(path: Path) -> Plan:
     arms = _arms(given.get("arms", ["uniform", "counterfactual", "inverted", "random"]))
     return Plan(
         arms=arms,
-        seeds=_numbers(given, "seeds", int, range(5)),
-        rates=_numbers(given, "rates", float, [5e-5]),
-        tuning_seeds=_numbers(given, "tuning_seeds", int, []),
+        seeds=_seeds("seeds", given.get("seeds", [*range(5)])),
+        rates=_rates(given.get("rates", [5e-5])),
+        tuning_seeds=_seeds("tuning_seeds", given.get("tuning_seeds", [])),
         settings=_mapping("settings", given.get("settings")),
         reference=str(given.get("reference", "uniform" if "uniform" in arms else next(iter(arms), ""))),
         measure=str(given.get("measure", "greedy")),
@@ -58,9 +58,17 @@ def _mapping(what: str, given: Any) -> dict[str, Any]:
     return given
 
 
-def _numbers(given: dict[str, Any], name: str, kind: type, default: Any) -> tuple[Any, ...]:
-    values = given.get(name, default)
+def _seeds(name: str, given: Any) -> tuple[int, ...]:
+    if not isinstance(given, list) or not all(type(one) is int for one in given):
+        raise ConfigError(f"{name} of the study is {given!r}; expected a list of whole numbers.")
+    return tuple(given)
+
+
+def _rates(given: Any) -> tuple[float, ...]:
+    """To YAML `5e-5`, without a dot, is a text."""
     try:
-        return tuple(kind(value) for value in values)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"{name} of the study is {values!r}; expected a list of numbers.") from error
+        if not isinstance(given, list) or any(isinstance(one, bool) for one in given):
+            raise TypeError
+        return tuple(map(float, given))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ConfigError(f"rates of the study is {given!r}; expected a list of numbers.") from error
