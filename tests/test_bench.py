@@ -1,7 +1,9 @@
 """What credit costs: prices by hand, floors against every prefix, and each command from end to end. Nothing timed."""
 
+import errno
 import json
 import random
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from toy_models import record_calls
 from typer.testing import CliRunner
 
 import spancredit as sc
+from spancredit.bench import plot
 from spancredit.bench.contestants import credit, policy_forward, published
 from spancredit.bench.floor import Item, credit_need, policy_need, rows_of
 from spancredit.bench.jobs import word_tokenizer
@@ -18,6 +21,7 @@ from spancredit.bench.show import tables_of
 from spancredit.bench.timing import peak_bytes, ratios, rounds
 from spancredit.bench.work import Sizes, gsm8k_work, random_work
 from spancredit.cli import app
+from spancredit.commands.bench_report import give
 
 SMALL = Shape(hidden=16, layers=1, heads=2, vocab=64)
 SHAPE = ["--shape", "hidden=16,layers=1,heads=2,vocab=64"]
@@ -226,6 +230,32 @@ def test_scorers_from_end_to_end(tmp_path):
     assert [row[0] for row in rows] == names
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a full disk that every user may write to")
+@pytest.mark.parametrize("as_json", [True, False])
+def test_what_was_measured_is_printed_where_its_file_cannot_be_written(as_json):
+    sizes = ["--completion", "6", "--spans", "2", "--prompt", "2", "--rollouts", "2", "--horizons", ""]
+    ways = ["--scorers", "packed", "--interventions", "pad", "--repeats", "1", "--out", "/dev/full"]
+    result = CliRunner().invoke(app, ["bench", "scorers", *SHAPE, *sizes, *ways, *(["--json"] if as_json else [])])
+    assert isinstance(result.exception, sc.ConfigError)
+    assert "No space left" in str(result.exception)
+    table, brace, rest = result.stdout.partition("{\n")
+    assert ("One policy forward takes" in table) is not as_json
+    assert json.loads(brace + rest)["rows"][0]["name"] == "policy forward"
+
+
+def test_a_picture_that_cannot_be_written_loses_nothing_that_was_measured(tmp_path, monkeypatch, capsys):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(plot, "plot_growth", full)
+    row = dict.fromkeys(("value", "ratio", "floor", "over_floor", "bytes", "policy_bytes"), 1)
+    report = {"kind": "growth", "source": {"model": "m", "dtype": "float32", "device": "cpu"}}
+    report |= {"tables": {"spans": {"what": "spans", "sizes": {}, "rows": [row]}}}
+    with pytest.raises(sc.ConfigError, match="No space left"):
+        give(report, True, tmp_path / "x.json", tmp_path / "x.svg")
+    assert json.loads(capsys.readouterr().out) == json.loads((tmp_path / "x.json").read_text()) == report
+
+
 @pytest.mark.slow
 def test_gsm8k_solutions_are_read_without_their_calculator_marks(tmp_path):
     lines = []
@@ -299,6 +329,10 @@ def test_step_from_end_to_end(random_work):
         (["scorers", "--spans", "200"], "--spans is 200"),
         (["scorers", "--completion", "600"], "could not be scored (over_model_limit)"),
         (["scorers", "--out", "/nowhere/x.json"], "a folder that exists"),
+        (["scorers", "--out", "/"], "and no folder"),
+        (["growth", "--out", "/"], "and no folder"),
+        (["growth", "--plot", "/"], "and no folder"),
+        (["step", "--out", "/"], "and no folder"),
         (["growth", "--tables", "wings"], "unknown table 'wings'"),
         (["growth", "--model", "bundled", "--tables", "vocabulary"], "expected --shape"),
         (["growth", "--plot", "x.pdf"], "ends in .svg or .png"),

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,11 @@ from input_for_tests import assert_one_sentence
 from safetensors.torch import save_file
 
 import spancredit as sc
+from spancredit.commands import train as commands_train
 from spancredit.commands.train import train
 from spancredit.report.checkpoints import SEAL, fault_of, last_readable, seal
 from spancredit.report.lock import locked
-from spancredit.report.runfolder import RunFolder
+from spancredit.report.runfolder import RunFolder, unused
 from spancredit.training.trl import CreditGRPOTrainer
 
 TINY = ["--max_steps", "1", "--per_device_train_batch_size", "4", "--num_generations", "4", "--train_problems", "16"]
@@ -225,3 +227,26 @@ def test_a_run_that_is_at_work_is_not_resumed_by_another(finished, tmp_path):
     with locked(run, "run"), pytest.raises(sc.RunFolderError, match="another process works on the run in"):
         train(["--resume", "--output_dir", str(run)])
     assert {path: path.read_bytes() for path in run.glob("*.json*")} == before
+
+
+def test_of_two_runs_that_begin_in_one_folder_the_second_is_refused_and_writes_nothing(tmp_path):
+    run = tmp_path / "run"
+    with locked(run, "run"), pytest.raises(sc.RunFolderError, match="another process works on the run in"):
+        train([*TINY, "--output_dir", str(run)])
+    assert [path.name for path in run.iterdir()] == [".lock"]
+    assert unused(run) == run
+
+
+def test_a_run_that_began_and_ended_in_the_meantime_is_not_written_over(tmp_path, monkeypatch):
+    run = tmp_path / "run"
+
+    @contextmanager
+    def later(path, what):
+        RunFolder.create(path, ["--seed", "1"], None, seed=1)
+        with locked(path, what):
+            yield
+
+    monkeypatch.setattr(commands_train, "locked", later)
+    with pytest.raises(sc.RunFolderError, match="already holds a run"):
+        train([*TINY, "--output_dir", str(run)])
+    assert RunFolder.reopen(run).facts()["flags"] == ["--seed", "1"]

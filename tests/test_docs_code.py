@@ -17,7 +17,7 @@ from markdown_blocks import ROOT, Block, blocks_of, pages
 
 import spancredit
 from spancredit.errors import SandboxError
-from spancredit.study.plan import read_plan
+from spancredit.study.planfile import read_plan
 
 BLOCKS = [block for page in pages() for block in blocks_of(page)]
 PYTHON = sorted({block.page for block in BLOCKS if block.language == "python" and block.why_not is None})

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from copy import deepcopy
 from functools import partial
 from itertools import islice
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from input_for_tests import assert_one_sentence
 from scipy.stats import binomtest, ttest_1samp
 from transformers import GenerationConfig
 from typer.testing import CliRunner
@@ -21,11 +23,16 @@ import spancredit as sc
 from spancredit.cli import app
 from spancredit.commands.prepare import parse_checked
 from spancredit.commands.train import _sampling
+from spancredit.evaluation import folder as folder_module
 from spancredit.evaluation.accuracy import Exam, greedy_accuracy, sampled_accuracy
-from spancredit.evaluation.folder import EvalFolder, fingerprint
+from spancredit.evaluation.folder import EvalFolder, checksum, fingerprint
 from spancredit.evaluation.generate import GREEDY, complete
 from spancredit.evaluation.result import majority, paired, share, summarise
 from spancredit.report.lines import read_lines
+from spancredit.report.lock import locked
+from spancredit.sandbox import Call
+from spancredit.tasks.code import CodeProblem
+from spancredit.tasks.gsm8k import Problem
 from spancredit.tasks.wordproblems import problems
 
 LINE = {"question": "Ann has 2 eggs and buys 3. How many?", "answer": "2+3 = <<2+3=5>>5\n#### 5"}
@@ -200,6 +207,36 @@ def test_the_default_folder_is_the_first_that_holds_nothing_or_this_evaluation(t
     assert EvalFolder.free(tmp_path / "a", asked) == tmp_path / "a-5"
 
 
+def test_an_evaluation_that_finds_another_at_work_is_refused_and_changes_nothing(tmp_path):
+    path = tmp_path / "one"
+    arguments = ["--difficulty", "easy", "--problems", "1", "--max_new_tokens", "4", "--output_dir", path]
+    with locked(path, "evaluation"), pytest.raises(sc.RunFolderError, match="another process works on the evaluation"):
+        command("eval", *arguments)
+    assert [one.name for one in path.iterdir()] == [".lock"]
+    assert EvalFolder.free(path, {}) == path, "a lock that was left is in nobody's way"
+    assert command("eval", *arguments).exit_code == 0
+
+
+def test_an_evaluation_that_began_and_ended_in_the_meantime_is_not_written_over(tmp_path, monkeypatch):
+    @contextmanager
+    def later(path, what):
+        EvalFolder.create(path, {"seed": 1})
+        with locked(path, what):
+            yield
+
+    monkeypatch.setattr(folder_module, "locked", later)
+    with (
+        pytest.raises(sc.RunFolderError, match="with seed 1, not 2"),
+        EvalFolder.at_work(tmp_path / "one", {"seed": 2}),
+    ):
+        pass
+    assert EvalFolder(tmp_path / "one").facts()["settings"] == {"seed": 1}
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(sc.RunFolderError, match="holds no evaluation"), EvalFolder.at_work(tmp_path, {"seed": 2}):
+        pass
+    assert not (tmp_path / ".lock").exists(), "nothing is put where something else is"
+
+
 def test_a_folder_that_is_named_is_the_only_one_looked_at(tmp_path, monkeypatch):
     def free(*_):
         raise AssertionError("looked for a default")
@@ -271,6 +308,54 @@ def test_rows_and_settings_of_another_form_are_one_sentence(whole, tmp_path, row
     (path / "eval.json").write_text("{}")
     with pytest.raises(sc.RunFolderError, match="has no settings"):
         command("compare", path, path)
+
+
+def evaluated(path, rows, **settings):
+    """The folder of an evaluation that is done, with these rows, and settings of its own."""
+    known = {"checksum": 1, "answer_check": "strict", "problems": len(rows), "samples": len(rows[0]["samples"])}
+    folder = EvalFolder.create(path, {name: value for name, value in (known | settings).items() if value != "left out"})
+    folder.add([{"problem": number, **one} for number, one in enumerate(rows)])
+    folder.finish({})
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "by", "said"),
+    [
+        ({"checksum": "left out"}, "greedy", r"eval\.json has no checksum among its settings"),
+        ({"answer_check": "left out"}, "greedy", r"eval\.json has no answer_check among"),
+        ({"problems": "left out"}, "greedy", r"eval\.json has no problems among"),
+        ({"problems": 3}, "greedy", r"problems\.jsonl has 2 problems; expected 3"),
+        ({"problems": 0}, "greedy", r"problems\.jsonl has 2 problems; expected 0"),
+        ({"samples": 2}, "sampled", r"problems\.jsonl line 1 has 1 samples; expected 2"),
+    ],
+)
+def test_a_damaged_evaluation_is_not_compared(tmp_path, changes, by, said):
+    rows = [row(samples=[("5", True)]), row(samples=[("4", False)])]
+    good = evaluated(tmp_path / "good", rows)
+    bad = evaluated(tmp_path / "bad", rows, **changes)
+    assert command("compare", good, good, "--by", by).exit_code == 0
+    for pair in ((good, bad), (bad, good), (bad, bad)):
+        with pytest.raises(sc.RunFolderError, match=said) as error:
+            command("compare", *pair, "--by", by)
+        assert_one_sentence(str(error.value))
+
+
+def test_evaluations_of_which_problems_are_lost_are_not_compared(tmp_path):
+    rows = [row(samples=[("5", True)]), row(samples=[("4", False)])]
+    good, bad = evaluated(tmp_path / "good", rows), evaluated(tmp_path / "bad", rows)
+    (bad / "problems.jsonl").write_text("")
+    with pytest.raises(sc.RunFolderError, match=r"has 0 problems; expected 2"):
+        command("compare", bad, bad)
+    other = evaluated(tmp_path / "other", rows[:1])
+    with pytest.raises(sc.RunFolderError, match="cannot compare 2 problems with 1"):
+        command("compare", good, other)
+    with pytest.raises(sc.RunFolderError, match="cannot compare 0 problems with 0"):
+        paired([], [], "greedy")
+    program = {"greedy": row()["greedy"], "samples": [{"status": "passed", "right": True, "truncated": False}]}
+    mixed = evaluated(tmp_path / "mixed", [rows[0], program])
+    with pytest.raises(sc.ConfigError, match="no answers to vote by"):
+        command("compare", good, mixed, "--by", "majority")
 
 
 @pytest.mark.slow
@@ -373,6 +458,46 @@ def test_an_interval_of_right_or_wrong_is_wilsons():
     found = share([1.0] * 3 + [0.0])
     interval = binomtest(3, 4).proportion_ci(method="wilson")
     assert (found.mean, found.low, found.high) == (0.75, interval.low, interval.high)
+
+
+def test_problems_with_a_question_and_an_answer_keep_their_checksum():
+    few = list(islice(problems("held_out"), 5))
+    assert checksum(few) == 2586900309
+    assert checksum([Problem(LINE["question"], " 2+3 = 5\n#### 5", "5")]) == 1923875808
+    assert len({checksum(few), checksum(few[:4]), checksum([*few[1:], few[0]])}) == 3
+
+
+ADD = {
+    "name": "add",
+    "prompt": "def add(x, y=0):\n",
+    "entry_point": "add",
+    "canonical": "    return x + y\n",
+    "calls": (Call(({0, 8},), {"y": [1]}),),
+}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"calls": (*ADD["calls"], Call((3,)))},
+        {"calls": (Call(({0, 8},), {"y": (1,)}),)},
+        {"calls": (Call(([0, 8],), {"y": [1]}),)},
+        {"calls": (), "test": "def check(candidate):\n    assert candidate(1) == 1\n"},
+        {"expected": (3,)},
+        {"canonical": "    return x - y\n"},
+        {"how": "set"},
+        {"atol": 0.1},
+    ],
+)
+def test_programs_that_are_tested_otherwise_are_other_problems(changes):
+    assert checksum([CodeProblem(**ADD | changes)]) != checksum([CodeProblem(**ADD)])
+
+
+def test_the_order_in_which_a_process_has_a_set_makes_no_other_problem():
+    first, second = {0, 8}, {8, 0}
+    assert list(first) != list(second), "or the test tests nothing"
+    calls = [(Call((one, {"a": one})),) for one in (first, second)]
+    assert len({checksum([CodeProblem(**ADD | {"calls": one})]) for one in calls}) == 1
 
 
 def test_evaluations_of_other_problems_or_unfinished_ones_are_not_compared(tmp_path):

@@ -184,6 +184,7 @@ def test_the_page_in_a_browser(tmp_path):
         (["x", "--max_new_tokens", "0"], "--max_new_tokens is 0"),
         (["x", "--dtype", "int3"], "unknown dtype 'int3'"),
         (["x", "y", "--html", "/nowhere/x.html"], "expected a file in a folder that exists"),
+        (["x", "y", "--svg", "/"], "and no folder"),
     ],
 )
 def test_what_is_wrong_is_one_sentence(arguments, said, dataset):

@@ -32,7 +32,12 @@ def commands(tmp_path, monkeypatch):
         elif not folder.exists():
             right = RIGHT[folder.name.partition("-")[0]]
             evaluation = EvalFolder.create(folder, {"checksum": 0})
-            evaluation.add([{"problem": i, "greedy": {"right": i < right}, "samples": []} for i in range(8)])
+            evaluation.add(
+                [
+                    {"problem": i, "greedy": {"right": i < right, "truncated": False, "read": "1"}, "samples": []}
+                    for i in range(8)
+                ]
+            )
             evaluation.finish({})
 
     monkeypatch.setattr(benchmark, "spancredit", spancredit)

@@ -13,14 +13,18 @@ from hypothesis import strategies as st
 from pages_for_tests import browser_only, record, span
 from rich.console import Console
 
+from spancredit.bench.show import show as show_bench
 from spancredit.commands import doctor
+from spancredit.commands.evaluate import _table
 from spancredit.commands.explain import explain
 from spancredit.doctor.finding import Finding, tail
 from spancredit.doctor.show import as_data
 from spancredit.doctor.show import show as show_findings
 from spancredit.report.explainpage import explain_page
+from spancredit.report.explainprogress import ExplainProgress
 from spancredit.report.html import Picture, Section, page
 from spancredit.report.lines import append_lines, json_text, read_lines
+from spancredit.report.progress import RunProgress
 from spancredit.report.summary import summary
 from spancredit.report.terminal import save_svg, show
 from spancredit.report.visible import visible, visible_json
@@ -205,6 +209,62 @@ def test_on_a_terminal_it_is_text(tmp_path, text):
             assert "[red]runs/one[/red]" in said
         ours = set(re.findall(r"\x1b\[([0-9;]*)m", out.getvalue()))
         assert "31" not in ours, "no colour but ours"
+
+
+def said_of(view):
+    """What a view writes, in lines that wrap and in colours, without the colours that are ours."""
+    for width, colours in ((300, None), (40, None), (300, "truecolor")):
+        out = io.StringIO()
+        view(Console(file=out, width=width, force_terminal=bool(colours), color_system=colours))
+        assert "31" not in set(re.findall(r"\x1b\[([0-9;]*)m", out.getvalue())), "no colour but ours"
+        assert "\x1b]8" not in out.getvalue(), "no link"
+        ours = r"\x1b\[([0-9;]*m|\?25[lh]|2K|1A)|\r"  # colours, and how what is live is drawn anew
+        yield width, re.sub(ours, "", out.getvalue()) if colours else out.getvalue()
+
+
+def a_result(text):
+    """Of programs whose statuses stood in problems.jsonl."""
+    accuracy = {"mean": 0.5, "low": 0.4, "high": 0.6}
+    result = {"problems": 2, "samples": 0, "greedy": accuracy, "truncated": 0.0, "statuses": {text: 0.5}}
+    return lambda console: console.print(_table(result))
+
+
+def a_run(text):
+    """At work, with what stood in held_out.jsonl."""
+
+    def view(console):
+        progress = RunProgress(console)
+        with progress.running():
+            progress.held_out(1, text)
+
+    return view
+
+
+def a_step(text):
+    """Of explaining, with a model's name."""
+
+    def view(console):
+        with ExplainProgress(console) as progress, progress.step(f"loading {text}"):
+            pass
+
+    return view
+
+
+def a_report(text):
+    """Of spancredit bench, of a model whose folder has this name."""
+    source = {"model": f"models/{text.replace('/', '')}", "dtype": "float32", "device": "cpu"}
+    row = {"value": text, **dict.fromkeys(("ratio", "floor", "over_floor", "bytes", "policy_bytes"))}
+    report = {"kind": "growth", "source": source, "tables": {"spans": {"what": text, "sizes": {}, "rows": [row]}}}
+    return lambda console: show_bench(report, console)
+
+
+@pytest.mark.parametrize("view", [a_result, a_run, a_step, a_report])
+@pytest.mark.parametrize("text", [*TERMINAL.values(), *HOSTILE.values()], ids=[*TERMINAL, *HOSTILE])
+def test_so_it_is_wherever_a_command_shows_what_stood_in_a_file(view, text):
+    for width, said in said_of(view(text)):
+        assert acting(said) == set()
+        if width == 300 and said and "\n" not in text and len(text) < 100:
+            assert visible(text) in said, "none of it is hidden"
 
 
 @pytest.mark.parametrize("text", [*TERMINAL.values(), *HOSTILE.values()], ids=[*TERMINAL, *HOSTILE])

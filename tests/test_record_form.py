@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import warnings
 
 import pytest
 from input_for_tests import assert_one_sentence
@@ -13,14 +14,16 @@ from test_hostile_text import TERMINAL, acting
 import spancredit as sc
 from spancredit.commands.report import report
 from spancredit.report.explainpage import explain_page
-from spancredit.report.figures import PALETTE, learning_curve
+from spancredit.report.figures import PALETTE, learning_curve, save, svg
 from spancredit.report.form import of_record
 from spancredit.report.html import page
 from spancredit.report.records import right_of
 from spancredit.report.runfolder import RunFolder
 from spancredit.report.summary import summary
 from spancredit.report.terminal import explanation
+from spancredit.report.visible import visible
 from spancredit.report.words import notes_of, rows_of
+from spancredit.study.figures import importance, phases
 
 DATA = re.compile(r'<script type="application/json" id="data">(.*?)</script>', re.DOTALL)
 
@@ -86,6 +89,7 @@ def test_a_record_of_another_form_is_one_sentence_for_every_view(tmp_path, name)
         ("metrics.jsonl", {"step": 1, "credit/drop/text": [1]}, "line 1 has credit/drop/text [1]"),
         ("held_out.jsonl", {"step": 1}, "line 1 has no accuracy; expected a finite number"),
         ("held_out.jsonl", {"step": 1, "accuracy": 0.5, "low": "x"}, "line 1 has low 'x'"),
+        ("held_out.jsonl", {"step": 1, "accuracy": 0.5, "sampled": "x"}, "line 1 has sampled 'x'"),
     ],
 )
 def test_so_is_any_other_row_of_a_run(tmp_path, name, row, said):
@@ -155,3 +159,21 @@ def test_every_kind_of_span_has_a_line_of_its_own():
     lines = figure.axes[1].get_lines()
     assert len(lines) == len(kinds) > 2 * len(PALETTE)
     assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == len(kinds)
+
+
+@pytest.mark.parametrize("kind", ["$x", r"$\frac$", "a$b$c", r"\$x$", "_x", "\x1b[31m", "x\ry"])
+def test_a_kind_of_span_is_a_label_whatever_stands_in_it(kind, tmp_path):
+    rows = [{"step": step, "reward": 0.5, f"credit/drop/{kind}": 1.0} for step in (1, 2)]
+    drawn = {"run": learning_curve(rows, []), "study": importance({kind: rows}), "time": phases({kind: TIMED})}
+    for name, figure in drawn.items():
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            save(figure, tmp_path / f"{name}.png")
+            text = svg(figure)
+        assert acting(text) == set()
+        assert f"{visible(kind)} -->" in text, "what is drawn stands beside its shapes"
+    legends = [legend for figure in (drawn["run"], drawn["study"]) for legend in figure.legends]
+    assert [len(legend.get_texts()) for legend in legends] == [1, 1]
+
+
+TIMED = [{"step": 1, "step_time": 4.0, "generation/seconds": 1.5}]

@@ -105,6 +105,8 @@ def test_the_page_of_a_run_says_what_was_asked_and_not_where_it_lay(tmp_path):
 def test_a_folder_that_is_neither_run_nor_study_is_refused(tmp_path):
     with pytest.raises(RunFolderError, match="neither a run nor a study"):
         report(tmp_path, None)
+    with pytest.raises(RunFolderError, match="and no folder"):
+        report(tmp_path, tmp_path)
     with pytest.raises(RunFolderError, match="folder that exists"):
         report(tmp_path, tmp_path / "none" / "page.html")
     with pytest.raises(RunFolderError, match="none does not exist"):

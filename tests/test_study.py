@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+import math
 import os
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from input_for_tests import full_disk
+from input_for_tests import assert_one_sentence, full_disk
 from rich.console import Console
 
 import spancredit as sc
@@ -26,7 +27,8 @@ from spancredit.study import runner
 from spancredit.study.figures import importance, phases
 from spancredit.study.folder import StudyFolder
 from spancredit.study.page import save_figures, study_page
-from spancredit.study.plan import ARMS, Run, read_plan
+from spancredit.study.plan import ARMS, Run
+from spancredit.study.planfile import read_plan
 from spancredit.study.results import compare
 from spancredit.study.runner import end_orphans, run_study, slots_for
 from spancredit.study.statistics import median_steps, paired, smallest_visible, steps_to, verdicts
@@ -94,6 +96,11 @@ def test_a_known_arm_brings_its_settings_and_own_ones_come_on_top(tmp_path):
     assert read_plan(tmp_path / "again.yaml") == plan
 
 
+def test_a_rate_without_a_dot_is_a_text_to_yaml_and_a_rate_to_a_study(tmp_path):
+    (tmp_path / "plan.yaml").write_text("rates: [5e-5, 1.0e-4]\ntuning_seeds: [9]\n")
+    assert read_plan(tmp_path / "plan.yaml").rates == (5e-5, 1e-4)
+
+
 def test_each_arm_takes_its_best_rate_and_all_take_the_common_one(tmp_path):
     plan = read_plan(plan_file(tmp_path, rates=[1e-5, 1e-4], tuning_seeds=[7, 8]))
     assert len(plan.tuning) == 8
@@ -114,15 +121,32 @@ def test_each_arm_takes_its_best_rate_and_all_take_the_common_one(tmp_path):
     assert plan.choose(dict.fromkeys(plan.tuning, 0.5)).common == 1e-5
 
 
+NO_FOLDERS = ("../../../x", "a/b", "/x", "..", ".x", "", "a b", "ä", "a\n", "a[0.5]")
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"arms": ["uniform", "counterfctual"]}, "counterfactual"),
         ({"arms": []}, "arms"),
         ({"arms": {"mine": 3}}, "mapping"),
+        *(({"arms": {name: {}}}, "letters, digits") for name in NO_FOLDERS),
         ({"seeds": []}, "seeds"),
         ({"seeds": [0, 0]}, "each once"),
-        ({"seeds": "a"}, "list of numbers"),
+        ({"seeds": "a"}, "list of whole numbers"),
+        ({"seeds": "12345"}, "seeds of the study is '12345'; expected a list of whole numbers"),
+        ({"seeds": [0.5, 1.5]}, "list of whole numbers"),
+        ({"seeds": [True, 2]}, "list of whole numbers"),
+        ({"seeds": {0: 1}}, "list of whole numbers"),
+        ({"seeds": None}, "list of whole numbers"),
+        ({"tuning_seeds": ["7"]}, "tuning_seeds of the study is .*list of whole numbers"),
+        ({"rates": "123"}, "rates of the study is '123'; expected a list of numbers"),
+        ({"rates": [True]}, "list of numbers"),
+        ({"rates": [[1e-5]]}, "list of numbers"),
+        ({"rates": ["fast"]}, "list of numbers"),
+        ({"rates": [10**400]}, "list of numbers"),
+        *(({"rates": [rate]}, "expected finite numbers over 0") for rate in (math.nan, math.inf, -1.0, 0, "nan")),
+        ({"rates": [1e-5, 1.00000001e-5], "tuning_seeds": [9]}, "would share the run uniform-1e-05-seed0"),
         ({"rates": [1e-5, 1e-4]}, "tuning_seeds"),
         ({"rates": [1e-5, 1e-4], "tuning_seeds": [1, 2]}, "other seeds"),
         ({"settings": {"seed": 1}}, "sets seed"),
@@ -135,6 +159,21 @@ def test_a_plan_that_is_wrong_is_refused_in_one_sentence(tmp_path, changes, word
     with pytest.raises(ConfigError, match=words) as error:
         read_plan(plan_file(tmp_path, **changes))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["a", "-", "0", "a.b", "_+-.", "uniform"])
+def test_an_arm_may_be_called_what_a_folder_may(tmp_path, name):
+    folder = StudyFolder(tmp_path, read_plan(plan_file(tmp_path, arms={name: {}})))
+    for run in folder.plan.headline(folder.plan.choose({})):
+        assert folder.of(run).path.parent == folder.runs
+
+
+def test_the_saved_plan_of_a_study_names_no_folder_outside_it(tmp_path):
+    made = created(tmp_path / "study", read_plan(plan_file(tmp_path, arms={"mine": {}})))
+    saved = made.path / "study.yaml"
+    saved.write_text(saved.read_text().replace("mine", "../../../mine"))
+    with pytest.raises(ConfigError, match="letters, digits"):
+        StudyFolder.open(made.path)
 
 
 @pytest.mark.parametrize("text", ["[", "3", ""])
@@ -364,6 +403,19 @@ def test_who_never_gets_there_comes_last(steps, middle):
     assert median_steps(steps) == middle
 
 
+@pytest.mark.parametrize(("rates", "tuning_seeds"), [([5e-5], []), ([5e-5, 1e-4], [0])])
+def test_a_run_that_is_done_and_has_lost_its_accuracies_is_one_sentence(tmp_path, rates, tuning_seeds):
+    folder = finished(tmp_path, {"uniform": [0.5, 0.5], "counterfactual": [0.5, 0.6]})
+    path = plan_file(tmp_path, rates=rates, tuning_seeds=tuning_seeds, seeds=[1] if tuning_seeds else [0, 1])
+    folder = StudyFolder(folder.path, read_plan(path))
+    run = Run("uniform", 5e-5, 0)
+    for lost in (lambda path: path.write_text(""), Path.unlink):
+        lost(folder.of(run).held_out)
+        with pytest.raises(RunFolderError, match=rf"{run.name} is done, and .* holds no accuracy") as error:
+            compare(folder)
+        assert_one_sentence(str(error.value))
+
+
 def test_fewer_than_five_seeds_give_no_conclusion_and_the_terminal_says_so(tmp_path):
     made = finished(tmp_path, {"uniform": [0.5, 0.5, 0.5, 0.5], "inverted": [0.1, 0.12, 0.1, 0.1]})
     console = Console(width=80, record=True, quiet=False, file=open(os.devnull, "w"))  # noqa: SIM115
@@ -569,7 +621,7 @@ def test_what_runs_are_compared_by_may_change_afterwards(tmp_path):
 
 @pytest.mark.parametrize("terminal", [False, True])
 def test_the_last_words_of_a_run_are_text_whatever_stands_in_them(tmp_path, terminal):
-    made = created(tmp_path / "study", read_plan(plan_file(tmp_path, arms={"uniform": None, "a[0.5]": {}}, seeds=[0])))
+    made = created(tmp_path / "study", read_plan(plan_file(tmp_path, arms={"uniform": None, "a+0.5": {}}, seeds=[0])))
     runs = [Run(arm, 5e-5, 0) for arm in made.plan.arms]
     failed = dict(zip(runs, ("KeyError: '[/INST]'", "[enforce fail at x.cc:672] \x1b[2J gone"), strict=True))
     console = Console(file=io.StringIO(), width=200, force_terminal=terminal, color_system=None)
@@ -577,12 +629,12 @@ def test_the_last_words_of_a_run_are_text_whatever_stands_in_them(tmp_path, term
         display.observe(runs, {}, failed)
     show(made, failed, console)
     text = console.file.getvalue()
-    for words in ("uniform-5e-05-seed0: KeyError: '[/INST]'", "a[0.5]-5e-05-seed0: [enforce fail at x.cc:672] "):
+    for words in ("uniform-5e-05-seed0: KeyError: '[/INST]'", "a+0.5-5e-05-seed0: [enforce fail at x.cc:672] "):
         assert words in text
         assert words.replace(":", " failed,", 1) in text
     assert "\\x1b[2J gone" in text
     assert "\x1b[2J" not in text
-    assert any(line.startswith("a[0.5] ") for line in text.splitlines()), "in the table, too"
+    assert any(line.startswith("a+0.5 ") for line in text.splitlines()), "in the table, too"
 
 
 def test_a_study_that_goes_on_tells_what_was_done_before(tmp_path):

@@ -21,7 +21,8 @@ from trl import GRPOConfig
 from spancredit.commands.train_arguments import RECIPES, TaskArguments
 from spancredit.config import BOUNDS, CreditConfig
 from spancredit.report.glossary import METRICS, NAMED
-from spancredit.study.plan import ARMS, Plan, read_plan
+from spancredit.study.plan import ARMS, Plan
+from spancredit.study.planfile import read_plan
 from spancredit.training.config import CreditGRPOConfig
 from spancredit.training.sampling import DynamicSamplingConfig
 from spancredit.types import REASONS

@@ -70,7 +70,7 @@ def train(context: typer.Context) -> None:
         folder = run(context.args, console, begun.append)
     except KeyboardInterrupt:
         said = f"{resuming(begun[0])} {continuing(begun[0])}" if begun else "the run had not begun"
-        console.print(f"interrupted; {said}", soft_wrap=True, highlight=False, markup=False)
+        console.print(Text(visible(f"interrupted; {said}")), soft_wrap=True)
         raise typer.Exit(130) from None
     except Exception as error:
         full = disk_full(error)
@@ -117,9 +117,7 @@ def study(
         typer.echo(json.dumps(plain(folder, failed), indent=2))
     else:
         show(folder, failed, console)
-        console.print(
-            f"{folder.path}; spancredit report makes a page of it", soft_wrap=True, highlight=False, markup=False
-        )
+        console.print(Text(visible(f"{folder.path}; spancredit report makes a page of it")), soft_wrap=True)
     raise typer.Exit(1 if failed else 0)
 
 
@@ -138,7 +136,7 @@ def report(
     """
     from spancredit.commands.report import report as run
 
-    typer.echo(run(folder, out))
+    typer.echo(visible(str(run(folder, out))))
 
 
 PATIENCE = 10.0  # seconds

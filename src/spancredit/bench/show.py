@@ -6,6 +6,9 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from spancredit.report.visible import visible
 
 Report = dict[str, Any]
 Cells = list[list[str]]
@@ -18,10 +21,10 @@ def show(report: Report, console: Console | None = None) -> None:
     for title, header, rows in tables_of(report):
         table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
         for i, name in enumerate(header):
-            table.add_column(name, justify="left" if i == 0 else "right", no_wrap=True)
+            table.add_column(Text(visible(name)), justify="left" if i == 0 else "right", no_wrap=True)
         for row in rows:
-            table.add_row(*row)
-        console.print(title, style="dim", highlight=False)
+            table.add_row(*(Text(visible(cell)) for cell in row))
+        console.print(Text(visible(title), style="dim"))
         console.print(table, "", sep="\n")
 
 

@@ -127,11 +127,7 @@ def growth(
     source = source_of(model, shape or (None if model else "tiny"), dtype, device, seed)
     with noting(as_json) as note:
         report = bench_growth(source, tables.split(","), quick, rollouts, config, repeats, note)
-    give(report, as_json, out)
-    if plot is not None:
-        from spancredit.bench.plot import plot_growth
-
-        plot_growth(report, plot)
+    give(report, as_json, out, plot)
 
 
 @app.command()

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from spancredit.errors import ConfigError
+from spancredit.report.visible import visible_json
 
 
 def source_of(model: str | None, shape: str | None, dtype: str, device: str, seed: int) -> Any:
@@ -23,8 +24,8 @@ def source_of(model: str | None, shape: str | None, dtype: str, device: str, see
 
 def check(path: Path | None, repeats: int) -> None:
     """Refuse what could only fail after everything has been measured."""
-    if path is not None and not path.parent.is_dir():
-        raise ConfigError(f"the file to write is {path}; expected one in a folder that exists.")
+    if path is not None and (not path.parent.is_dir() or path.is_dir()):
+        raise ConfigError(f"the file to write is {path}; expected one in a folder that exists, and no folder.")
     if repeats < 1:
         raise ConfigError(f"--repeats is {repeats}; expected at least 1.")
 
@@ -35,17 +36,31 @@ def read_horizon(text: str) -> int:
     return int(text)
 
 
-def give(report: dict[str, Any], as_json: bool, out: Path | None) -> None:
-    """On standard output for people or programs, and into a file."""
+def give(report: dict[str, Any], as_json: bool, out: Path | None, plot: Path | None = None) -> None:
+    """On standard output for people or programs, and into files: its JSON, and a picture of what grows.
+
+    Raises:
+        ConfigError: if a file cannot be written; all of the report is on standard output then, as JSON.
+    """
     from spancredit.bench.show import show
 
-    text = json.dumps(report, indent=2, ensure_ascii=False)
-    if out is not None:
-        out.write_text(text + "\n", encoding="utf-8")
-    if as_json:
-        typer.echo(text)
-    else:
+    text = visible_json(json.dumps(report, indent=2, ensure_ascii=False))
+    failed = None
+    try:
+        if out is not None:
+            out.write_text(text + "\n", encoding="utf-8")
+        if plot is not None:
+            from spancredit.bench.plot import plot_growth
+
+            plot_growth(report, plot)
+    except OSError as error:
+        failed = error
+    if not as_json:
         show(report)
+    if as_json or failed:
+        typer.echo(text)
+    if failed:
+        raise ConfigError(f"a file could not be written ({failed}); all of it is on standard output.") from failed
 
 
 @contextmanager

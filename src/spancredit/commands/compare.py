@@ -6,6 +6,9 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
+
+from spancredit.report.visible import visible
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
@@ -33,21 +36,21 @@ def compare(
     if by not in BY:
         raise UnknownNameError("accuracy", by, BY)
     folders = [EvalFolder.open(path) for path in (first, second)]
-    checksums = [folder.facts()["settings"]["checksum"] for folder in folders]
-    if len(set(checksums)) > 1:
+    one, other = (folder.setting("checksum") for folder in folders)
+    if one != other:
         raise RunFolderError(f"{first} and {second} have different problems; expected two evaluations of the same.")
     for name in ("answer_check", *(("samples",) if by == "majority" else ())):
-        one, other = (folder.facts()["settings"][name] for folder in folders)
+        one, other = (folder.setting(name) for folder in folders)
         if one != other:
             raise RunFolderError(f"{first} has {name} {one!r}, {second} {other!r}; expected the same, to be compared.")
-    before, after = (folder.rows() for folder in folders)
+    before, after = (folder.all_rows() for folder in folders)
     found = paired(before, after, by)
     if as_json:
         typer.echo(json.dumps(asdict(found), indent=2))
         return
     console = Console()
     for path, own in ((first, before), (second, after)):
-        console.print(f"{path}: {share([BY[by](row) for row in own])}", soft_wrap=True, highlight=False, markup=False)
+        console.print(Text(visible(f"{path}: {share([BY[by](row) for row in own])}")), soft_wrap=True)
     gain = found.difference
     console.print(
         f"difference {100 * gain.mean:+.1f} points (95 % interval {100 * gain.low:+.1f} to {100 * gain.high:+.1f}), "

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from spancredit.report.visible import visible
+
 EVALS = Path("evals")
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
@@ -102,7 +104,6 @@ def evaluate(
     from spancredit.evaluation.run import Decoding, run
     from spancredit.models import load_policy, ready
     from spancredit.report.evalprogress import EvalProgress
-    from spancredit.report.lock import locked
     from spancredit.tasks.settings import bundled_for, settings_of
     from spancredit.tasks.task import load_task
 
@@ -136,11 +137,10 @@ def evaluate(
     asked |= {"problems": len(questions), "checksum": checksum(chosen)}
     asked |= {"prompts": prompts_checksum(tokenizer, questions), "weights": fingerprint(policy)}
     path = output_dir or EvalFolder.free(EVALS / f"{task}-{Path(model).name}", asked)
-    folder = EvalFolder.create(path, asked)
-    with locked(folder.path, "evaluation"):
+    with EvalFolder.at_work(path, asked) as folder:
         if before := len(folder.rows()):
             words = f"{folder.path}: {before} of {len(questions)} problems were answered before"
-            console.print(words, highlight=False, markup=False)
+            console.print(Text(visible(words)))
         with EvalProgress(console, len(questions)) as progress:
             try:
                 rows = run(policy, tokenizer, loaded, questions, decoding, folder, progress.show)
@@ -153,7 +153,7 @@ def evaluate(
         typer.echo(json.dumps({**result, "folder": str(folder.path)}, indent=2))
         return
     console.print(_table(result))
-    console.print(f"{folder.path}: every problem with its completions", soft_wrap=True, highlight=False, markup=False)
+    console.print(Text(visible(f"{folder.path}: every problem with its completions")), soft_wrap=True)
 
 
 def _table(result: dict[str, Any]) -> Table:
@@ -172,5 +172,5 @@ def _table(result: dict[str, Any]) -> Table:
         table.add_row(label, Text(f"{Share(**accuracy)}, {result['problems']} problems"))
     for label, value in shares.items():
         if value is not None:
-            table.add_row(label, f"{value:.1%} of the completions")
+            table.add_row(Text(visible(label)), f"{value:.1%} of the completions")
     return table

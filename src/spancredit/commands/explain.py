@@ -99,8 +99,8 @@ def explain(
       spancredit explain --task gsm8k --dataset ./gsm8k --problem 3 --gold --model model.gguf
     """
     for flag, path in {"--svg": svg, "--html": html}.items():
-        if path is not None and not path.parent.is_dir():
-            raise SpanCreditError(f"{flag} is {path}; expected a file in a folder that exists.")
+        if path is not None and (not path.parent.is_dir() or path.is_dir()):
+            raise SpanCreditError(f"{flag} is {path}; expected a file in a folder that exists, and no folder.")
     of_problem: dict[str, Any] = {"task": task, "dataset": dataset, "difficulty": difficulty, "gold": gold}
     of_problem |= {"problem": problem is not None, "few_shot": few_shot}
     if prompt is not None and any(of_problem.values()):

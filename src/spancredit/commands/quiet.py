@@ -6,6 +6,7 @@ import warnings
 from transformers.utils import logging as transformers_logging
 
 from spancredit.ranks import is_main
+from spancredit.report.visible import visible
 
 FORMATTED = warnings.formatwarning
 
@@ -26,4 +27,4 @@ def _in_a_line(
 ) -> str:
     """What spancredit itself says is for the user, who does not look for the place that says it."""
     ours = str(message).startswith("spancredit: ")
-    return f"{message}\n" if ours else FORMATTED(message, category, filename, lineno, line)
+    return f"{visible(str(message))}\n" if ours else FORMATTED(message, category, filename, lineno, line)

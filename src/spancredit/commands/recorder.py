@@ -19,7 +19,6 @@ from spancredit.report.progress import RunProgress
 from spancredit.report.records import make_record
 from spancredit.report.runfolder import RunFolder, in_words
 from spancredit.report.spaced import spaced
-from spancredit.report.visible import visible
 from spancredit.training.trl import CreditBatch
 
 
@@ -56,9 +55,7 @@ class Recorder(TrainerCallback):
     def start(self) -> None:
         """Show what a resumed run holds already, in the order in which it came."""
         metrics, held_out = self.folder.rows(self.folder.metrics), self.folder.rows(self.folder.held_out)
-        exams = [
-            (row["step"], partial(self.progress.held_out, row["step"], visible(in_words(row)))) for row in held_out
-        ]
+        exams = [(row["step"], partial(self.progress.held_out, row["step"], in_words(row))) for row in held_out]
         steps = [(row["step"], partial(self.progress.log, row)) for row in metrics]
         for _, show in sorted([*exams, *steps], key=itemgetter(0)):
             show()

@@ -20,8 +20,8 @@ def report(folder: Path, out: Path | None) -> Path:
     if not folder.is_dir():
         raise RunFolderError(f"{folder} does not exist; expected the folder of a run or of a study.")
     path = out or folder / "report.html"
-    if not path.parent.is_dir():
-        raise RunFolderError(f"--out is {path}; expected a file in a folder that exists.")
+    if not path.parent.is_dir() or path.is_dir():
+        raise RunFolderError(f"the page is {path}; expected a file in a folder that exists, and no folder.")
     if (folder / "study.yaml").is_file():
         study = StudyFolder.open(folder)
         comparisons = compare(study)

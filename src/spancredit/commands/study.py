@@ -16,7 +16,8 @@ from spancredit.commands.quiet import quiet
 from spancredit.errors import ConfigError, SpanCreditError
 from spancredit.report.visible import visible
 from spancredit.study.folder import StudyFolder
-from spancredit.study.plan import Plan, Run, read_plan
+from spancredit.study.plan import Plan, Run
+from spancredit.study.planfile import read_plan
 from spancredit.study.results import compare
 from spancredit.study.runner import run_study, slots_for
 from spancredit.study.terminal import headline, progress

@@ -24,6 +24,7 @@ from spancredit.report.checkpoints import last_readable, make_way, step_of
 from spancredit.report.lines import write
 from spancredit.report.lock import locked
 from spancredit.report.runfolder import RunFolder, latest, unused
+from spancredit.report.visible import visible
 from spancredit.tasks.task import HELD_OUT
 from spancredit.training.trl import CreditGRPOConfig, CreditGRPOTrainer
 
@@ -71,7 +72,8 @@ def train(argv: list[str], console: Console | None = None, begun: Callable[[Path
             group,
         )
         if resumed is not None and checkpoint is None:
-            recorder.say(Text(f"{folder.path} has no checkpoint that can be read: it starts over, with no row kept"))
+            said = f"{folder.path} has no checkpoint that can be read: it starts over, with no row kept"
+            recorder.say(Text(visible(said)))
         trainer = CreditGRPOTrainer(
             given.policy,
             given.rewards,
@@ -125,9 +127,9 @@ def _run(
         return resumed, checkpoint
     path = request.output_dir or unused(RUNS / f"{task}-{arguments.credit.mode}-seed{arguments.seed}")
     launch = arguments.world_size, weights_held(arguments)
-    created = RunFolder.create(path, request.flags, request.config, arguments.seed, *launch)
-    held.enter_context(locked(created.path, "run"))
-    return created, None
+    RunFolder.check_free(path)
+    held.enter_context(locked(path, "run"))
+    return RunFolder.create(path, request.flags, request.config, arguments.seed, *launch), None
 
 
 def _begin(folder: RunFolder, checkpoint: Path | None, settings: dict[str, Any]) -> None:

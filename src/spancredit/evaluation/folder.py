@@ -1,13 +1,14 @@
 """An evaluation's folder: what was asked for, every problem with its completions, and the result.
 
 eval.json    settings, versions, checksum of the problems       problems.jsonl  one row a problem, in order
-result.json  accuracies, once all problems are done
+result.json  accuracies, once all problems are done          .lock           held while a process works on it
 """
 
 import json
 import platform
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from spancredit.errors import RunFolderError
 from spancredit.report.form import of_problem
 from spancredit.report.lines import append_lines, is_json, keep_until, read_lines, read_object, write
+from spancredit.report.lock import LOCK, locked
 from spancredit.report.versions import versions
 from spancredit.tasks.chat import render
 from spancredit.tasks.task import Problem, Question
@@ -41,19 +43,24 @@ class EvalFolder:
             RunFolderError: if another evaluation is in it, or files that are no evaluation's.
         """
         folder = cls(path)
-        if (path / FACTS).exists():
-            for name, (before, now) in folder.changed(asked).items():
-                raise RunFolderError(
-                    f"{path} holds an evaluation with {name} {before!r}, not {now!r}; expected the same settings to "
-                    "continue it, or another --output_dir."
-                )
-            return folder
-        if not _is_free(path):
-            raise RunFolderError(f"{path} exists and holds no evaluation; expected a free name or an empty folder.")
-        path.mkdir(parents=True, exist_ok=True)
-        facts = {"settings": asked, "versions": versions(), "machine": platform.platform()}
-        write(path / FACTS, json.dumps(facts, indent=2) + "\n")
+        folder._check(asked)
+        if not (path / FACTS).exists():
+            path.mkdir(parents=True, exist_ok=True)
+            facts = {"settings": asked, "versions": versions(), "machine": platform.platform()}
+            write(path / FACTS, json.dumps(facts, indent=2) + "\n")
         return folder
+
+    @classmethod
+    @contextmanager
+    def at_work(cls, path: Path, asked: dict[str, Any]) -> Iterator["EvalFolder"]:
+        """The same, locked meanwhile: of two commands that share it, the second is refused and changes nothing.
+
+        Raises:
+            RunFolderError: as `create`, or if another process works on it.
+        """
+        cls(path)._check(asked)
+        with locked(path, "evaluation"):
+            yield cls.create(path, asked)
 
     @classmethod
     def free(cls, path: Path, asked: dict[str, Any]) -> Path:
@@ -74,6 +81,19 @@ class EvalFolder:
             raise RunFolderError(f"the evaluation in {path} is not done; the command that began it continues it.")
         return cls(path)
 
+    def _check(self, asked: dict[str, Any]) -> None:
+        if not (self.path / FACTS).exists():
+            if not _is_free(self.path):
+                raise RunFolderError(
+                    f"{self.path} exists and holds no evaluation; expected a free name or an empty folder."
+                )
+            return
+        for name, (before, now) in self.changed(asked).items():
+            raise RunFolderError(
+                f"{self.path} holds an evaluation with {name} {before!r}, not {now!r}; expected the same settings to "
+                "continue it, or another --output_dir."
+            )
+
     def _is_of(self, asked: dict[str, Any]) -> bool:
         facts = self.path / FACTS
         return facts.is_file() and is_json(facts) and not self.changed(asked)
@@ -90,6 +110,32 @@ class EvalFolder:
         if not isinstance(facts.get("settings"), dict):
             raise RunFolderError(f"{path} has no settings; expected those that an evaluation starts with.")
         return facts
+
+    def setting(self, name: str) -> Any:
+        """One of the settings that decide what is compared.
+
+        Raises:
+            RunFolderError: if it is not among them.
+        """
+        settings = self.facts()["settings"]
+        if name not in settings:
+            raise RunFolderError(f"{self.path / FACTS} has no {name} among its settings; expected all of them.")
+        return settings[name]
+
+    def all_rows(self) -> list[dict[str, Any]]:
+        """Of an evaluation that is done.
+
+        Raises:
+            RunFolderError: if problems or samples are missing, or what `rows` raises.
+        """
+        rows, problems, samples = self.rows(), self.setting("problems"), self.setting("samples")
+        if not rows or len(rows) != problems:
+            raise RunFolderError(f"{self.path / ROWS} has {len(rows)} problems; expected {problems!r}, at least 1.")
+        for number, row in enumerate(rows, start=1):
+            if len(row["samples"]) != samples:
+                got = f"line {number} has {len(row['samples'])} samples"
+                raise RunFolderError(f"{self.path / ROWS} {got}; expected {samples!r}, as {FACTS} says.")
+        return rows
 
     def rows(self) -> list[dict[str, Any]]:
         """Of the problems that are done, in order.
@@ -117,7 +163,7 @@ class EvalFolder:
 
 
 def _is_free(path: Path) -> bool:
-    return not path.exists() or (path.is_dir() and not any(path.iterdir()))
+    return not path.exists() or (path.is_dir() and all(one.name == LOCK for one in path.iterdir()))
 
 
 def fingerprint(model: PreTrainedModel) -> int:
@@ -130,8 +176,8 @@ def fingerprint(model: PreTrainedModel) -> int:
 
 
 def checksum(problems: Sequence[Problem]) -> int:
-    """Of questions and answers, so that an evaluation is not continued or compared on other problems."""
-    return _checksum((one.question, str(one.answer)) for one in problems)
+    """Of what is asked and what is right, so that an evaluation is not continued or compared on other problems."""
+    return _checksum(one.identity for one in problems)
 
 
 def prompts_checksum(tokenizer: PreTrainedTokenizerBase, questions: Sequence[Question]) -> int:

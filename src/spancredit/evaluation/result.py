@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest, ttest_1samp
 
-from spancredit.errors import ConfigError
+from spancredit.errors import ConfigError, RunFolderError
 from spancredit.evaluation.accuracy import Accuracy
 
 Row = dict[str, Any]
@@ -82,7 +82,7 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
 
 def votes_on(row: Row) -> bool:
     """Whether completions give answers, which can be counted."""
-    return "read" in row["greedy"]
+    return all("read" in one for one in (row["greedy"], *row["samples"]))
 
 
 def share(values: Sequence[float]) -> Share:
@@ -113,10 +113,13 @@ def paired(first: Sequence[Row], second: Sequence[Row], by: str) -> Paired:
 
     Raises:
         ConfigError: if one of them has no samples to compare, or no answers to vote by.
+        RunFolderError: if they have not as many problems, one at least.
     """
-    if by != "greedy" and not (first[0]["samples"] and second[0]["samples"]):
+    if not first or len(first) != len(second):
+        raise RunFolderError(f"cannot compare {len(first)} problems with {len(second)}; expected as many, at least 1.")
+    if by != "greedy" and not all(row["samples"] for row in (*first, *second)):
         raise ConfigError(f"cannot compare by {by!r}: an evaluation has no samples; expected 'greedy'.")
-    if by == "majority" and not votes_on(first[0]):
+    if by == "majority" and not all(map(votes_on, (*first, *second))):
         raise ConfigError("cannot compare by 'majority': programs have no answers to vote by; expected 'sampled'.")
     values = [(BY[by](one), BY[by](other)) for one, other in zip(first, second, strict=True)]
     differences = [after - before for before, after in values]

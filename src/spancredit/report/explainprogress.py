@@ -7,12 +7,14 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from spancredit.report.visible import visible
+
 
 class ExplainProgress:
     """A line for the step at work; nothing where the console is no terminal."""
 
     def __init__(self, console: Console):
-        columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+        columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn()
         self.bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
     def __enter__(self) -> "ExplainProgress":
@@ -25,6 +27,7 @@ class ExplainProgress:
     @contextmanager
     def step(self, what: str, model: Any = None, counted: str = "") -> Iterator[None]:
         """Show a step; with a model, also how many forwards it has made, under the name that they go by here."""
+        what = visible(what)
         line, forwards = self.bar.add_task(what, total=None), 0
 
         def count(*_: Any) -> None:

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from spancredit.report.means import drop_keys, unit_of
+from spancredit.report.visible import visible
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 STYLES = ("solid", "dashed", "dotted", "dashdot")
@@ -45,7 +46,7 @@ def learning_curve(metrics: Rows, held_out: Rows) -> Figure:
     kinds = drop_keys(metrics)
     for nth, key in enumerate(kinds):  # beyond the palette, colours come again in another style
         style = STYLES[nth // len(PALETTE) % len(STYLES)]
-        _line(bottom, metrics, key, key.rpartition("/")[2], PALETTE[nth % len(PALETTE)], style=style)
+        _line(bottom, metrics, key, literal(key.rpartition("/")[2]), PALETTE[nth % len(PALETTE)], style=style)
     bottom.set_ylabel(f"mean drop ({unit_of(metrics)})")
     bottom.set_xlabel("optimizer step")
     if kinds:
@@ -59,6 +60,15 @@ def plain(axes: Axes) -> None:
     """No frame but two axes, and a faint grid."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.2)
+
+
+def literal(label: str) -> str:
+    """A label that comes from data, as it is: matplotlib sets what stands between two dollar signs as mathematics.
+
+    It leaves what begins with an underscore out of legends, where a space of no width does not.
+    """
+    shown = visible(label).replace("$", r"\$")
+    return f"\u200b{shown}" if shown.startswith("_") else shown
 
 
 def _line(

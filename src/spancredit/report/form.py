@@ -50,7 +50,7 @@ def of_metrics(row: dict[str, Any]) -> Iterator[str]:
 
 def of_accuracy(row: dict[str, Any]) -> Iterator[str]:
     """What keeps a held-out accuracy from being shown."""
-    for name in ("accuracy", *(name for name in INTERVAL if name in row)):
+    for name in ("accuracy", *(name for name in (*INTERVAL, "sampled") if name in row)):
         if not is_number(row.get(name)):
             yield _got(row, name, "a finite number")
     if not isinstance(row.get("text", ""), str):

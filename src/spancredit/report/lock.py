@@ -13,11 +13,12 @@ LOCK = ".lock"
 
 @contextmanager
 def locked(path: Path, what: str) -> Iterator[None]:
-    """Hold a folder that exists.
+    """Hold a folder, which is made if there is none: only then may what is in it be looked at and written to.
 
     Raises:
         RunFolderError: if another process holds it.
     """
+    path.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path / LOCK)
     try:
         lock.acquire(blocking=False)

@@ -66,7 +66,7 @@ class RunProgress:
         """Take one held-out evaluation."""
         self.accuracies.append((step, accuracy))
         if not self.console.is_terminal:
-            self.console.print(f"step {step:>4}  held-out accuracy {accuracy}", highlight=False)
+            self.console.print(Text(visible(f"step {step:>4}  held-out accuracy {accuracy}")))
 
     def _render(self) -> Group:
         table = Table(box=None, show_header=False, pad_edge=False)
@@ -85,7 +85,7 @@ class RunProgress:
             self._row(table, f"drop, {kind}", key, "{:.2f} " + unit)
             self._row(table, f"share of weight, {kind}", f"credit/weight_share/{kind}", "{:.0%}")
         for step, accuracy in self.accuracies:
-            table.add_row(f"held-out accuracy, step {step}", accuracy)
+            table.add_row(f"held-out accuracy, step {step}", Text(visible(accuracy)))
         return Group(self.bar, table)
 
     def _row(self, table: Table, label: str, key: str, form: str) -> None:

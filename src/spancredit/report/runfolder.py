@@ -56,10 +56,7 @@ class RunFolder:
         Raises:
             RunFolderError: if the folder already holds a run.
         """
-        if (path / "run.json").exists():
-            raise RunFolderError(f"{path} already holds a run; --resume continues it, another --output_dir starts one.")
-        if path.exists() and not path.is_dir():
-            raise RunFolderError(f"{path} is a file; expected a folder, or a name that is free.")
+        cls.check_free(path)
         path.mkdir(parents=True, exist_ok=True)
         if settings is not None:
             write(path / "settings.yaml", settings.read_text(encoding="utf-8"))
@@ -67,6 +64,18 @@ class RunFolder:
         facts["machine"] = platform.platform()
         write(path / "run.json", json.dumps(facts, indent=2) + "\n")
         return cls(path)
+
+    @staticmethod
+    def check_free(path: Path) -> None:
+        """Refuse a name under which no run can be started.
+
+        Raises:
+            RunFolderError: if it is that of a run, or of a file.
+        """
+        if (path / "run.json").exists():
+            raise RunFolderError(f"{path} already holds a run; --resume continues it, another --output_dir starts one.")
+        if path.exists() and not path.is_dir():
+            raise RunFolderError(f"{path} is a file; expected a folder, or a name that is free.")
 
     @classmethod
     def reopen(cls, path: Path) -> "RunFolder":

@@ -31,7 +31,7 @@ def summary(folder: RunFolder) -> RenderableType:
     scored = mean_of(metrics, "credit/scored")
     if scored is not None:
         table.add_row("rollouts with weights of their own", f"{scored:.0%}")
-    table.add_row("run folder", Text(str(folder.path)))
+    table.add_row("run folder", Text(visible(str(folder.path))))
     parts: list[RenderableType] = [Text(), table]
     right = [record for record in folder.rows(folder.records) if record["reason"] is None and right_of(record)]
     if right:

@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from spancredit.report.figures import PALETTE, plain
+from spancredit.report.figures import PALETTE, literal, plain
 from spancredit.report.means import drop_keys, mean_of
 from spancredit.study.results import ArmResult, Comparison
 from spancredit.study.statistics import mean_and_deviation, median_steps
@@ -36,7 +36,9 @@ def learning_curves(comparison: Comparison) -> Figure:
         middles, deviations = zip(*(mean_and_deviation(points[step]) for step in steps), strict=True)
         low, high = ([m + sign * d for m, d in zip(middles, deviations, strict=True)] for sign in (-1, 1))
         colour = colours[arm.arm]
-        axes.plot(steps, middles, color=colour, label=_label(arm), marker=MARKERS[i % len(MARKERS)], markersize=4)
+        axes.plot(
+            steps, middles, color=colour, label=literal(_label(arm)), marker=MARKERS[i % len(MARKERS)], markersize=4
+        )
         axes.fill_between(steps, low, high, color=colour, alpha=0.15, linewidth=0)
     axes.set_xlabel("optimizer step")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -103,7 +105,7 @@ def importance(metrics: Metrics) -> Figure:
         for i, (arm, rows) in enumerate(arms.items()):
             heights = [math.nan if (value := mean_of(rows, prefix + kind)) is None else value for kind in kinds]
             places = [x + (i - (len(arms) - 1) / 2) * width for x in range(len(kinds))]
-            axes.bar(places, heights, width, color=colours[arm], label=arm)
+            axes.bar(places, heights, width, color=colours[arm], label=literal(arm))
         _name_places(axes, [kind.removeprefix("code:") for kind in kinds], 30)
         plain(axes)
     drops.set_ylabel("mean drop (nats, tests, or a proxy's score)")
@@ -126,7 +128,7 @@ def phases(metrics: Metrics) -> Figure:
         widths = [one[phase] for one in seconds.values()]
         axes.barh(range(len(widths)), widths, left=left, color=PALETTE[i], label=phase)
         left = [a + b for a, b in zip(left, widths, strict=True)]
-    axes.set_yticks(range(len(seconds)), list(seconds))
+    axes.set_yticks(range(len(seconds)), list(map(literal, seconds)))
     axes.invert_yaxis()
     axes.set_xlabel("seconds of a step")
     if seconds:
@@ -152,9 +154,8 @@ def _colours(arms: Sequence[str]) -> dict[str, str]:
 def _name_places(axes: Any, names: Sequence[str], room: int) -> None:
     """Names under the places 0, 1, ...: slanted where they would run into each other on so many characters."""
     slanted = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"}
-    axes.set_xticks(
-        range(len(names)), names, **(slanted if len(names) * max(map(len, names), default=0) > room else {})
-    )
+    how = slanted if len(names) * max(map(len, names), default=0) > room else {}
+    axes.set_xticks(range(len(names)), [literal(name) for name in names], **how)
 
 
 def _label(arm: ArmResult) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -18,7 +19,8 @@ from spancredit.errors import RunFolderError
 from spancredit.report.lines import write
 from spancredit.report.lock import LOCK, locked
 from spancredit.report.runfolder import RunFolder
-from spancredit.study.plan import MEASURES, Plan, Run, read_plan
+from spancredit.study.plan import MEASURES, Plan, Run
+from spancredit.study.planfile import read_plan
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,6 @@ class StudyFolder:
         saved = path / "study.yaml"
         if not saved.exists() and path.exists() and (not path.is_dir() or set(os.listdir(path)) - {LOCK}):
             raise RunFolderError(f"{path} exists and holds no study; expected a free name or an empty folder.")
-        path.mkdir(parents=True, exist_ok=True)
         with locked(path, "study"):
             if saved.exists() and not plan.continues(read_plan(saved)):
                 raise RunFolderError(
@@ -87,14 +88,24 @@ class StudyFolder:
 
     def accuracy(self, run: Run) -> float | None:
         """Held-out accuracy at the end of a run that is done, by the plan's measure."""
-        name = MEASURES[self.plan.measure]
         if not self.done(run):
             return None
-        row = self.of(run).rows(self.of(run).held_out)[-1]
-        if name not in row:
-            raise RunFolderError(f"{run.name} has no {self.plan.measure} accuracy; expected held_out_sampled: true.")
-        accuracy: float = row[name]
+        accuracy: float = self.held_out(run)[-1][MEASURES[self.plan.measure]]
         return accuracy
+
+    def held_out(self, run: Run) -> list[dict[str, Any]]:
+        """Held-out accuracies of a run that is done, one at least, each by the plan's measure too.
+
+        Raises:
+            RunFolderError: if there are none.
+        """
+        path = self.of(run).held_out
+        rows = self.of(run).rows(path)
+        if not rows:
+            raise RunFolderError(f"{run.name} is done, and {path} holds no accuracy; expected one at least.")
+        if not all(MEASURES[self.plan.measure] in row for row in rows):
+            raise RunFolderError(f"{run.name} has no {self.plan.measure} accuracy; expected held_out_sampled: true.")
+        return rows
 
     def accuracies(self, runs: list[Run]) -> dict[Run, float]:
         """Of those that are done."""

@@ -1,12 +1,13 @@
-"""The plan of a study, from YAML: arms, seeds, learning rates, and the settings that all runs share.
+"""The plan of a study: arms, seeds, learning rates, and the settings that all runs share.
 
 tuning     every arm at every rate, on seeds of its own
 headline   every arm at its best rate and at the common one, on the seeds of the study
 """
 
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from statistics import mean
 from typing import Any
 
@@ -30,6 +31,7 @@ ARMS: dict[str, dict[str, Any]] = {
 }
 MEASURES = {"greedy": "accuracy", "sampled": "sampled"}  # and what rows of held_out.jsonl call them
 OTHER = {"greedy": "sampled", "sampled": "greedy"}
+NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9_.+-]*")  # of an arm, which is part of the names of folders
 OWN = ("seed", "learning_rate", "output_dir")  # settings that the study sets itself
 
 
@@ -75,9 +77,13 @@ class Plan:
         for name in ("arms", "seeds", "rates"):
             if not getattr(self, name):
                 raise ConfigError(f"the study has no {name}; expected at least one.")
+        for rate in self.rates:
+            if not (math.isfinite(rate) and rate > 0):
+                raise ConfigError(f"a rate of the study is {rate}; expected finite numbers over 0.")
         for name in ("seeds", "rates", "tuning_seeds"):
             if len(set(getattr(self, name))) < len(getattr(self, name)):
                 raise ConfigError(f"{name} of the study are {list(getattr(self, name))}; expected each once.")
+        self._check_names()
         if self.reference not in self.arms:
             raise UnknownNameError("reference arm", self.reference, self.arms)
         if len(self.rates) > 1 and not self.tuning_seeds:
@@ -94,6 +100,20 @@ class Plan:
             for name in OWN:
                 if name in settings:
                     raise ConfigError(f"{place} of the study sets {name}, which the study sets for each run.")
+
+    def _check_names(self) -> None:
+        """Of arms and runs, which are those of folders."""
+        for arm in self.arms:
+            if not NAME.fullmatch(arm):
+                raise ConfigError(
+                    f"an arm of the study is called {arm!r}; expected letters, digits and _ . + -, no dot first: it is "
+                    "part of the names of folders."
+                )
+        named: dict[str, Run] = {}
+        for run in (Run(arm, rate, self.seeds[0]) for arm in self.arms for rate in self.rates):
+            if named.setdefault(run.name, run) != run:
+                rates = f"rates {named[run.name].rate!r} and {run.rate!r}"
+                raise ConfigError(f"{rates} would share the run {run.name}; expected them to differ in six digits.")
 
     @property
     def tuning(self) -> list[Run]:
@@ -145,59 +165,3 @@ class Rates:
 
     best: dict[str, float]
     common: float
-
-
-def read_plan(path: Path) -> Plan:
-    """A plan from YAML. Arms are names, or a mapping of names to settings; a known name brings its own.
-
-    Raises:
-        ConfigError: if the file is missing, no YAML, or has a key or an arm that is not known.
-    """
-    if not path.is_file():
-        raise ConfigError(f"the study's file is {str(path)!r}, which is no file; expected a YAML file.")
-    try:
-        given = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from error
-    if not isinstance(given, dict):
-        raise ConfigError(f"{path} holds a {type(given).__name__}; expected a mapping.")
-    known = [f.name for f in fields(Plan)]
-    for key in given:
-        if key not in known:
-            raise UnknownNameError(f"key in {path}", key, known)
-    arms = _arms(given.get("arms", ["uniform", "counterfactual", "inverted", "random"]))
-    return Plan(
-        arms=arms,
-        seeds=_numbers(given, "seeds", int, range(5)),
-        rates=_numbers(given, "rates", float, [5e-5]),
-        tuning_seeds=_numbers(given, "tuning_seeds", int, []),
-        settings=_mapping("settings", given.get("settings")),
-        reference=str(given.get("reference", "uniform" if "uniform" in arms else next(iter(arms), ""))),
-        measure=str(given.get("measure", "greedy")),
-    )
-
-
-def _arms(given: Any) -> dict[str, dict[str, Any]]:
-    if isinstance(given, list):
-        given = dict.fromkeys(map(str, given))
-    arms = _mapping("arms", given)
-    for name, settings in arms.items():
-        if settings is None and name not in ARMS:
-            raise UnknownNameError("arm", name, ARMS)
-    return {str(name): {**ARMS.get(str(name), {}), **_mapping(f"arm {name}", own)} for name, own in arms.items()}
-
-
-def _mapping(what: str, given: Any) -> dict[str, Any]:
-    if given is None:
-        return {}
-    if not isinstance(given, dict):
-        raise ConfigError(f"{what} of the study is {given!r}; expected a mapping of settings.")
-    return given
-
-
-def _numbers(given: dict[str, Any], name: str, kind: type, default: Any) -> tuple[Any, ...]:
-    values = given.get(name, default)
-    try:
-        return tuple(kind(value) for value in values)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"{name} of the study is {values!r}; expected a list of numbers.") from error

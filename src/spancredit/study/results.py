@@ -109,8 +109,7 @@ def _comparison(name: str, study: StudyFolder, rates: dict[str, float]) -> Compa
 def _curve(study: StudyFolder, run: Run) -> Rows:
     """A run's accuracy over steps by the study's measure, and by the other if it has that."""
     measure, other = MEASURES[study.plan.measure], MEASURES[OTHER[study.plan.measure]]
-    rows = study.of(run).rows(study.of(run).held_out)
-    return [{"step": row["step"], "accuracy": row[measure], "other": row.get(other)} for row in rows]
+    return [{"step": row["step"], "accuracy": row[measure], "other": row.get(other)} for row in study.held_out(run)]
 
 
 def _targets(curves: dict[Run, Rows]) -> dict[int, float]:

@@ -28,6 +28,11 @@ class Problem:
     solution: str
     answer: str
 
+    @property
+    def identity(self) -> tuple[str, str]:
+        """Two problems are the same if these are: question and answer."""
+        return self.question, self.answer
+
     def row(self) -> dict[str, Any]:
         """Columns of a dataset that a reward or a judge may read."""
         return asdict(self)

@@ -29,6 +29,11 @@ class Problem(Worked, Protocol):
 
     @property
     def answer(self) -> Any: ...
+    @property
+    def identity(self) -> Any:
+        """Everything that decides what is asked and what is right, as JSON knows it; the same in every process."""
+        ...
+
     def row(self) -> dict[str, Any]: ...
 
 

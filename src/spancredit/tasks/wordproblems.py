@@ -80,6 +80,11 @@ class Problem:
     def held_out(self) -> bool:
         return zlib.crc32(self.question.encode()) % HELD_OUT_SHARE == 0
 
+    @property
+    def identity(self) -> tuple[str, str]:
+        """Two problems are the same if these are: question and answer."""
+        return self.question, str(self.answer)
+
     def row(self) -> dict[str, Any]:
         """The columns that TRL's trainers expect, and the truth that a reward or a judge reads."""
         steps = [str(step) for step in self.steps]

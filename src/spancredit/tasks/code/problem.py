@@ -1,6 +1,6 @@
 """A programming problem: what is asked, which calls test an answer, and what they should return."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from spancredit.errors import DataError
@@ -61,6 +61,24 @@ class CodeProblem:
         """What a dataset carries in the place of an answer: the name, by which a reward finds the problem."""
         return self.name
 
+    @property
+    def identity(self) -> list[Any]:
+        """Two problems are the same if these are: all fields, the calls and how values are compared among them."""
+        calls = [(call.args, dict(call.kwargs)) for call in self.calls]
+        return [_written(calls if one.name == "calls" else getattr(self, one.name)) for one in fields(self)]
+
     def row(self) -> dict[str, Any]:
         """Columns of a dataset: `prompt`, and `answer`, which a reward reads."""
         return {"prompt": self.prompt, "answer": self.answer, "solution": self.solution}
+
+
+def _written(value: Any) -> Any:
+    """As JSON knows it, types told apart. Elements of a set are sorted: their own order is another in each process."""
+    kind = type(value).__name__
+    if isinstance(value, dict):
+        return [kind, [[_written(key), _written(one)] for key, one in value.items()]]
+    if isinstance(value, set | frozenset):
+        return [kind, sorted(map(_written, value), key=repr)]
+    if isinstance(value, list | tuple):
+        return [kind, [_written(one) for one in value]]
+    return repr(value)
