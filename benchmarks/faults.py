@@ -24,9 +24,8 @@ import torch
 from fidelity_samples import Sample, draw_samples
 
 import spancredit as sc
-from spancredit.counterfactual.interventions import Intervention
-from spancredit.counterfactual.proxies import ProxyName
 from spancredit.models import load_policy
+from spancredit.names import Intervention, ProxyName
 from spancredit.weighting import importances, mediated
 
 DIFFICULTIES = ("medium", "hard")

@@ -10,9 +10,9 @@ from fidelity_stats import curve_area
 
 import spancredit as sc
 from spancredit.counterfactual.forward import eval_mode
-from spancredit.counterfactual.interventions import Intervention, Row, intervene, replacement_ids
-from spancredit.counterfactual.proxies import ProxyName
+from spancredit.counterfactual.interventions import Row, intervene, replacement_ids
 from spancredit.counterfactual.scorers import SCORERS
+from spancredit.names import Intervention, ProxyName
 
 INTERVENTIONS: tuple[Intervention, ...] = get_args(Intervention)
 PROXIES = tuple(f"proxy {name}" for name in get_args(ProxyName))

@@ -22,6 +22,7 @@ from spancredit.commands.train_arguments import parse, read_request
 from spancredit.errors import SpanCreditError
 from spancredit.execution.exchanges import exchanged, statements
 from spancredit.execution.variants import variants
+from spancredit.names import Mode
 from spancredit.report.explainpage import explain_page
 from spancredit.report.form import of_record
 from spancredit.report.html import Section, page
@@ -38,7 +39,6 @@ from spancredit.text.align import AlignedText, align
 from spancredit.text.answers import locate_answer
 from spancredit.text.python import compiles, cut_python
 from spancredit.text.segment import PIECES, segment
-from spancredit.weighting import Mode
 
 MODES = get_args(Mode)
 MARKERS = ("####", "\\boxed{", "\\boxed", "}", "{", "<answer>", "</answer>", "the answer is ", "Answer: **", "$", "**")

@@ -3,8 +3,10 @@
 import math
 import re
 
+import numpy as np
 import pytest
-from input_for_tests import TEXT, assert_one_sentence, own, read
+import torch
+from input_for_tests import ROLLOUT, TEXT, assert_one_sentence, own, read
 from toy_models import VOCAB, char_tokenizer, chat, random_toy
 
 import spancredit as sc
@@ -85,6 +87,85 @@ import spancredit as sc
             sc.RolloutError,
             r"rollout 0 has answer \(1, 2, 3\); expected a pair",
             lambda: own(answers=[(1, 2, 3)]),
+        ),
+        (sc.RolloutError, r"span \(0.0, 2.0\); expected .* whole numbers", lambda: own(spans=[[(0.0, 2.0)]])),
+        (sc.RolloutError, r"span \('0', '2'\); expected .* whole numbers", lambda: own(spans=[[("0", "2")]])),
+        (sc.RolloutError, r"span None; expected a pair", lambda: own(spans=[[None]])),
+        (
+            sc.RolloutError,
+            r"rollout 0 has the NoneType None for its spans; expected pairs",
+            lambda: own(spans=[None]),
+        ),
+        (sc.RolloutError, r"rollout 0 has span 'l'; expected a pair", lambda: own(spans=["lines"])),
+        (sc.RolloutError, r"rollout 0 has answer 'ab'; expected a pair", lambda: own(answers=["ab"])),
+        (
+            sc.RolloutError,
+            r"rollout 0 has answer array\(\[5., 6.\]\); expected a pair",
+            lambda: own(answers=np.array([[5.0, 6.0]])),
+        ),
+        (sc.RolloutError, r"spans is the int 3; expected a list, one entry", lambda: own(spans=3)),
+        (
+            sc.RolloutError,
+            r"rollout 0 has the str '111' as its loss_mask; expected 1 or 0",
+            lambda: own(rollouts=[sc.Rollout([1], [5, 6, 7], loss_mask="111")]),
+        ),
+        (
+            sc.RolloutError,
+            r"rollout 0 has the list \[None, 1, 1\] as its loss_mask; expected 1 or 0",
+            lambda: own(rollouts=[sc.Rollout([1], [5, 6, 7], loss_mask=[None, 1, 1])]),
+        ),
+        (
+            sc.RolloutError,
+            r"rollout 0 has advantage '1'; expected a finite number or None",
+            lambda: own(rollouts=[sc.Rollout([1], [5, 6, 7], advantage="1")]),
+        ),
+        (
+            sc.RolloutError,
+            r"rollout 0 has advantage tensor\(\[1., 2.\]\); expected a finite number",
+            lambda: own(rollouts=[sc.Rollout([1], [5, 6, 7], advantage=torch.tensor([1.0, 2.0]))]),
+        ),
+        (
+            sc.RolloutError,
+            r"rollout 0 has the NoneType None as its completion_ids; expected token ids",
+            lambda: own(rollouts=[sc.Rollout([1], None)]),
+        ),
+        (
+            sc.RolloutError,
+            r"rollout 0 has a str as its probe; expected a Probe",
+            lambda: own(rollouts=[sc.Rollout([1], [5], probe="5")]),
+        ),
+        (sc.RolloutError, r"rollouts is a Rollout; expected a list of Rollout", lambda: own(rollouts=ROLLOUT)),
+        (sc.RolloutError, r"rollout 0 is a dict; expected a Rollout", lambda: own(rollouts=[{"prompt_ids": [1]}])),
+        (sc.ConfigError, r"config is a dict; expected a CreditConfig or None", lambda: own(config={"boost": 3})),
+        (
+            sc.RolloutError,
+            r"rollout 0 has advantage '1'; expected a finite number or None",
+            lambda: sc.weights_for([sc.Rollout([1], [5], advantage="1")], len, char_tokenizer()),
+        ),
+        (
+            sc.RolloutError,
+            r"rollout 0 has the list \['x'\] as its drops; expected a number for each of its spans",
+            lambda: sc.credit_from_drops([ROLLOUT], [[(0, 4)]], [["x"]]),
+        ),
+        (
+            sc.RolloutError,
+            r"rollout 0 has the list \[None\] as its drops; expected a number",
+            lambda: sc.credit_from_drops([ROLLOUT], [[(0, 4)]], [[None]]),
+        ),
+        (
+            sc.RolloutError,
+            r"rollout 0 has the float 1.0 as its drops; expected a number",
+            lambda: sc.credit_from_drops([ROLLOUT], [[(0, 4)]], [1.0]),
+        ),
+        (
+            sc.RolloutError,
+            r"drops is the NoneType None; expected a list",
+            lambda: sc.credit_from_drops([ROLLOUT], [[(0, 4)]], None),
+        ),
+        (
+            sc.ConfigError,
+            r"full_scale is '1'; expected None or a number above 0",
+            lambda: sc.credit_from_drops([ROLLOUT], [[(0, 4)]], [[1.0]], full_scale="1"),
         ),
         (
             sc.RolloutError,

@@ -23,7 +23,6 @@ from spancredit.counterfactual.jobs import Job, measure_jobs
 from spancredit.counterfactual.measure import Target, measure
 from spancredit.counterfactual.packed import slack
 from spancredit.training.metrics import merge, tally
-from spancredit.training.pace import Pace
 from spancredit.types import Span
 
 SPANS, SIZE = 24, 3
@@ -203,14 +202,3 @@ def test_ranks_of_constant_or_too_few_drops_say_nothing():
     assert rank_correlation([1, 2], [1, 2]) is None
     assert rank_correlation([1, 1, 1], [1, 2, 3]) is None
     assert rank_correlation([1, 2, 3], [2, 4, 5]) == pytest.approx(1.0)
-
-
-def test_the_pace_gives_the_tokens_that_the_share_of_a_round_pays_for():
-    pace = Pace()
-    assert pace.allowance(0.1) is None
-    pace.scored(10.0, 12.0, tokens=1000)  # the first scoring warms up
-    assert pace.allowance(0.1) is None
-    pace.scored(30.0, 31.0, tokens=1000)  # 18 s of the rest, 1 ms a token
-    assert pace.allowance(0.1) == pytest.approx(18 / 9 / 0.001)
-    pace.scored(40.0, 40.0, tokens=0)
-    assert pace.allowance(0.5) == pytest.approx((18 + 9) / 2 / 0.001)

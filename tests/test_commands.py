@@ -408,6 +408,26 @@ def test_a_checkpoint_to_resume_from_is_refused_since_nobody_would_read_it(tmp_p
     assert not (tmp_path / "run").exists()
 
 
+SHORT = ["--max_steps", "0", "--train_problems", "16", "--held_out_problems", "1"]  # if it were not refused
+
+
+@pytest.mark.parametrize(
+    ("flags", "yaml"),
+    [
+        (["--hub_token", "hf_mine"], "seed: 1"),
+        (["--hub-token=hf_mine"], "seed: 1"),
+        ([], "hub_token: hf_mine"),
+        (["--model_init_kwargs", '{"token": "hf_mine"}'], "seed: 1"),
+    ],
+)
+def test_a_token_of_the_hub_is_refused_before_there_is_a_run_folder_to_keep_it(tmp_path, flags, yaml):
+    with pytest.raises(sc.ConfigError, match=r"token .*in clear; expected it in .* variable HF_TOKEN") as caught:
+        train([*flags, *SHORT, "--config", str(own_yaml(tmp_path, yaml)), "--output_dir", str(tmp_path / "run")])
+    assert_one_sentence(str(caught.value))
+    assert "hf_mine" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.slow
 def test_dapo_whole_from_the_command_line(tmp_path):
     """Fresh prompts for groups without a signal, and shorter completions preferred."""

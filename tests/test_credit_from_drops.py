@@ -1,5 +1,6 @@
 """Drops that were measured elsewhere become weights as measured ones do, and blame goes where it belongs."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -77,3 +78,30 @@ def test_what_does_not_fit_is_refused():
         sc.credit_from_drops([], [], [], full_scale=-1)
     with pytest.raises(sc.ConfigError, match="mediated"):
         one([1.0, 0.0, 0.0], mode="mediated")
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        np.array,
+        torch.tensor,
+        lambda drops: np.array(drops, np.float32),
+        lambda drops: torch.tensor(drops, dtype=torch.bfloat16),
+        lambda drops: list(map(np.float32, drops)),
+        lambda drops: list(map(torch.tensor, drops)),
+    ],
+)
+def test_drops_may_be_of_numpy_or_torch(made):
+    drops = [0.25, 1.0, 0.0]
+    given, plain = one(made(drops)), one(drops)
+    assert given.spans == plain.spans
+    assert {type(span.drop) for span in given.spans} == {float}
+    assert torch.equal(given.token_weights, plain.token_weights)
+
+
+def test_the_full_scale_may_be_of_numpy():
+    given, plain = (
+        sc.credit_from_drops([sc.Rollout([1], IDS, 1.0)], [SPANS], [[0.25, 0.5, 0.0]], full_scale=scale)[0]
+        for scale in (np.float32(2), 2.0)
+    )
+    assert given.spans == plain.spans

@@ -15,8 +15,8 @@ from toy_models import INDEX, char_tokenizer, sabotaged, uneven_rows
 
 import spancredit as sc
 from spancredit.counterfactual.forward import eval_mode
-from spancredit.counterfactual.interventions import Intervention
 from spancredit.counterfactual.scorers import TOLERANCE, packed, sequential
+from spancredit.names import Intervention
 from spancredit.training.batch import rollouts_of
 
 INTERVENTIONS = get_args(Intervention)

@@ -1,10 +1,12 @@
 """Odd but possible input: every case has a defined outcome, a score or a named reason."""
 
 import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
-from input_for_tests import TEXT, own, read
+from input_for_tests import ROLLOUT, TEXT, own, read
 from toy_models import INDEX, ToyLM, char_tokenizer, chat, ids_of, random_toy, record_calls, table_of
 
 import spancredit as sc
@@ -103,3 +105,45 @@ def test_tensors_serve_as_ids():
     (from_tensors,), (from_lists,) = own(rollouts=[rollout]), own()
     assert [span.drop for span in from_tensors.spans] == [span.drop for span in from_lists.spans]
     assert torch.equal(from_tensors.token_weights, from_lists.token_weights)
+
+
+def test_tensors_of_ids_are_read_like_lists():
+    ids = [*ids_of(TEXT), INDEX["<eos>"]]
+    prompt, suffix, value = ids_of("how many?"), ids_of("so?"), ids_of("5")
+    for probe, probe_of_tensors in [
+        (None, None),
+        (sc.Probe(suffix, value), sc.Probe(torch.tensor(suffix), torch.tensor(value))),
+    ]:
+        from_lists = read(sc.Rollout(prompt, ids, probe=probe))
+        from_tensors = read(sc.Rollout(torch.tensor(prompt), torch.tensor(ids), probe=probe_of_tensors))
+        assert from_tensors.spans == from_lists.spans
+        assert (from_tensors.answer, from_tensors.cost) == (from_lists.answer, from_lists.cost)
+
+
+@pytest.mark.parametrize("made", [np.array, torch.tensor, lambda rows: [list(map(np.int64, row)) for row in rows]])
+def test_arrays_and_tensors_serve_as_ranges(made):
+    (given,), (plain,) = own(spans=[made([[0, 2], [2, 4]])], answers=made([[5, 6]])), own()
+    assert (given.spans, given.answer) == (plain.spans, plain.answer)
+    assert {type(at) for span in given.spans for at in (span.start, span.end, given.answer.start)} == {int}
+    (of_spans,) = own(spans=[[sc.Span(*pair, "mine") for pair in made([[0, 2], [2, 4]])]])
+    assert {type(at) for span in of_spans.spans for at in (span.start, span.end)} == {int}
+
+
+@pytest.mark.parametrize(
+    "made", [np.array, torch.tensor, lambda mask: list(map(np.bool_, mask)), lambda mask: iter(mask)]
+)
+def test_arrays_and_tensors_serve_as_masks(made):
+    mask = [1, 1, 1, 0, 1, 1]
+    given, plain = (own(rollouts=[replace(ROLLOUT, loss_mask=one)])[0] for one in (made(mask), mask))
+    assert torch.equal(given.token_weights, plain.token_weights)
+    assert not torch.equal(plain.token_weights, own()[0].token_weights)
+
+
+@pytest.mark.parametrize("advantage", [np.float32(-1), torch.tensor(-1.0)])
+def test_an_advantage_may_be_of_numpy_or_torch(advantage):
+    given, plain = (own(rollouts=[replace(ROLLOUT, advantage=one)])[0] for one in (advantage, -1.0))
+    assert torch.equal(given.token_weights, plain.token_weights)
+
+
+def test_rollouts_may_come_one_by_one():
+    assert [credit.spans for credit in own(rollouts=(one for one in [ROLLOUT]))] == [own()[0].spans]

@@ -15,7 +15,8 @@ import spancredit as sc
 from spancredit.counterfactual import projection, proxies
 from spancredit.counterfactual.forward import eval_mode, row_logps
 from spancredit.counterfactual.interventions import Row, intervene
-from spancredit.counterfactual.proxies import ProxyName, score_proxy
+from spancredit.counterfactual.proxies import score_proxy
+from spancredit.names import ProxyName
 
 PROMPT, FIRST, SECOND, ANSWER = 1, 5, 6, 7
 NAMES = get_args(ProxyName)

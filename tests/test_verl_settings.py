@@ -135,6 +135,11 @@ def test_the_old_trainer_is_named_once():
         (("trainer.v1.trainer_mode='spancredit'", "+credit.seed=1", "data.x='a=b'"), None),
         (("trainer.v1.trainer_mode=colocate_async", "data.credits=1"), None),
         (("--config-name=mine", "+credit.seed=1"), None),
+        (("trainer.v1={trainer_mode:spancredit}", "+credit.mode=counterfactual"), None),
+        (("trainer={v1:{trainer_mode:spancredit}}", "+credit.mode=counterfactual"), None),
+        (("trainer.v1.trainer_mode=${oc.env:MODE}", "+credit.mode=counterfactual"), None),
+        (("trainer.v1.trainer_mode='${oc.env:MODE}'", "+credit.seed=1", "trainer.use_v1=False"), "use_v1 is False"),
+        (("trainer.v1.sampler={kind:x}", "+credit.seed=1"), "trainer_mode is 'sync'"),
     ],
 )
 def test_a_command_that_sets_credit_and_would_train_without_is_noticed(launch, overrides, says):

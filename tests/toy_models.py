@@ -20,7 +20,8 @@ from transformers import (
 )
 
 import spancredit as sc
-from spancredit.counterfactual.interventions import Intervention, Row, clean_row, intervene
+from spancredit.counterfactual.interventions import Row, clean_row, intervene
+from spancredit.names import Intervention
 from spancredit.types import Span
 
 VOCAB = 64

@@ -3,16 +3,11 @@
 import math
 import re
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
-from spancredit.counterfactual.interventions import Intervention
-from spancredit.counterfactual.proxies import ProxyName
-from spancredit.counterfactual.scorers import ScorerName
 from spancredit.errors import ConfigError, UnknownNameError
-from spancredit.text.segment import Segmenter
-from spancredit.weighting import Mode
+from spancredit.names import Intervention, Mode, ProxyName, Segmenter, SignalName
 
-Signal = Literal[ScorerName, ProxyName]
 COUNTS = ("max_spans", "max_span_tokens", "window_tokens", "max_tokens_per_forward")
 BOUNDS = {
     **dict.fromkeys(("boost", "min_weight", "answer_weight", "noise_floor"), ("at least", 0)),
@@ -46,7 +41,7 @@ class CreditConfig:
         "likely counts too), `blame` (drops, but surprisal where the advantage is negative), `inverted` and `random` "
         "(the paper's matched controls), or `uniform` (every weight 1, nothing measured).",
     )
-    scorer: Signal = _setting(
+    scorer: SignalName = _setting(
         "packed",
         "How drops are computed: `sequential` (one forward for each counterfactual: the definition), `batched` (many "
         "at once, padded) or `packed` (only the tokens that change), which all give the same numbers; or a proxy that "

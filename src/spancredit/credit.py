@@ -23,7 +23,7 @@ from spancredit.plan import Answers, Plan, plan_rollouts
 from spancredit.ranks import agreed
 from spancredit.text.locate import Ranges
 from spancredit.types import Credit, Rollout
-from spancredit.validation import ModelFacts, check_replacement
+from spancredit.validation import ModelFacts, check_replacement, checked, config_of
 
 
 def assign_credit(
@@ -60,10 +60,10 @@ def assign_credit(
         RolloutError: if a rollout, span or answer cannot be what was meant (an id outside the vocabulary, an overlap).
         ModelError: if the model or tokenizer lacks what the configuration needs, or is sharded and there is no group.
     """
-    config = config or CreditConfig()
+    config = config_of(config)
     facts = ModelFacts.of(model, tokenizer)
     replacement = _replacement(config, tokenizer, facts)
-    plans = agreed(lambda: plan_rollouts(rollouts, tokenizer, facts, config, spans, answers), group)
+    rollouts, plans = agreed(lambda: _planned(rollouts, tokenizer, facts, config, spans, answers), group)
 
     def measure(jobs: Sequence[Job], share: float) -> list[Measurement]:
         own = None if allowance is None else share * allowance
@@ -101,16 +101,28 @@ def weights_for(
         ModelError: if `logprobs` returns anything else than one log-probability a token, or there is no pad token.
         RolloutError: as `assign_credit`.
     """
-    config = config or CreditConfig()
+    config = config_of(config)
     check_engine(config, logprobs)
     facts = ModelFacts.of(None, tokenizer)
     replacement = _replacement(config, tokenizer, facts)
-    plans = agreed(lambda: plan_rollouts(rollouts, tokenizer, facts, config, spans, answers), group)
+    rollouts, plans = agreed(lambda: _planned(rollouts, tokenizer, facts, config, spans, answers), group)
 
     def measure(jobs: Sequence[Job], share: float) -> list[Measurement]:
         return measure_by_engine(logprobs, jobs, config, replacement, group)
 
     return _credits(rollouts, plans, config, measure, False, group)
+
+
+def _planned(
+    rollouts: Sequence[Rollout],
+    tokenizer: PreTrainedTokenizerBase | None,
+    facts: ModelFacts,
+    config: CreditConfig,
+    spans: Sequence[Ranges] | None,
+    answers: Answers | None,
+) -> tuple[list[Rollout], list[Plan]]:
+    plain = checked(rollouts, facts)
+    return plain, plan_rollouts(plain, tokenizer, facts, config, spans, answers)
 
 
 def _replacement(config: CreditConfig, tokenizer: PreTrainedTokenizerBase | None, facts: ModelFacts) -> list[int]:

@@ -1,7 +1,9 @@
 """From what was measured of a rollout to its credit: drops -> importances -> weights of spans -> weights of tokens."""
 
+import math
 import sys
 from collections.abc import Sequence
+from numbers import Real
 from typing import Final
 
 import torch
@@ -13,7 +15,7 @@ from spancredit.errors import ConfigError, RolloutError
 from spancredit.plan import Plan, reason_to_skip
 from spancredit.text.locate import Ranges, given_spans
 from spancredit.types import Cost, Credit, Rollout, SpanCredit
-from spancredit.validation import ModelFacts, check_rollout
+from spancredit.validation import ModelFacts, check_one_each, checked, config_of, numbers_of
 from spancredit.weighting import arrange, importances, mediated, token_weights
 
 EXECUTION: Final = ("execution", "exchange")  # drops in the outcome itself: the share of tests that pass
@@ -93,7 +95,8 @@ def credit_from_drops(
     `-drop`: the blame goes to what keeps the outcome from being better. There is no answer, so none is weighed.
 
     Args:
-        spans: For each rollout ranges of completion tokens, in order, disjoint.
+        spans: For each rollout ranges of completion tokens, in order, disjoint. Arrays and tensors serve here
+            and below.
         drops: For each rollout a number for each of its spans, in any unit: what the outcome falls by without it. None:
             nothing could be run.
         config: How drops become weights; what it says of measuring is not read.
@@ -103,23 +106,24 @@ def credit_from_drops(
             never scaled up to it. None: the largest of the completion, however small.
 
     Raises:
-        RolloutError: if drops are not one a span.
+        RolloutError: if drops are not one a span, or no numbers; if a rollout cannot be what was meant.
         ConfigError: if the mode is `mediated` or `blame`, which need the policy's log-probabilities, or `full_scale` is
             no positive number.
     """
-    config = config or CreditConfig()
+    config = config_of(config)
     if config.mode in NEED_POLICY:
         raise ConfigError(f"mode {config.mode!r} needs {NEED_POLICY[config.mode]}; drops alone say nothing of it.")
-    if full_scale is not None and not full_scale > 0:
+    if full_scale is not None and not (isinstance(full_scale, Real) and 0 < full_scale < math.inf):
         raise ConfigError(f"full_scale is {full_scale!r}; expected None or a number above 0.")
+    own_scale = None if full_scale is None else float(full_scale)
     credits = []
-    costs = costs or [Cost()] * len(rollouts)
-    for what, given in {"spans": spans, "drops": drops, "costs": costs}.items():
-        if len(given) != len(rollouts):
-            raise RolloutError(f"{what} has {len(given)} entries; expected one for each of {len(rollouts)} rollouts.")
-    for i, (rollout, own, measured, cost) in enumerate(zip(rollouts, spans, drops, costs, strict=True)):
-        check_rollout(i, rollout, NOTHING_KNOWN)
+    rollouts = checked(rollouts, NOTHING_KNOWN)
+    costs = [Cost()] * len(rollouts) if costs is None else costs
+    for what, own_of_each in {"spans": spans, "drops": drops, "costs": costs}.items():
+        check_one_each(what, own_of_each, rollouts)
+    for i, (rollout, own, given, cost) in enumerate(zip(rollouts, spans, drops, costs, strict=True)):
         found = given_spans(i, own, len(rollout.completion_ids))
+        measured = None if given is None else numbers_of(i, given, "drops", "a number for each of its spans, or None")
         if measured is not None and len(measured) != len(found):
             raise RolloutError(
                 f"rollout {i} has {len(measured)} drops; expected one for each of its {len(found)} spans."
@@ -128,5 +132,5 @@ def credit_from_drops(
         if reason is None and not (measured and found):
             reason = "no_program" if measured is None else "no_span"
         measurement = None if reason else Measurement(Measured(None, tuple(measured or ()), cost), method)
-        credits.append(credit_of(rollout, Plan(reason=reason, spans=tuple(found)), measurement, config, full_scale))
+        credits.append(credit_of(rollout, Plan(reason=reason, spans=tuple(found)), measurement, config, own_scale))
     return credits

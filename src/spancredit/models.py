@@ -105,11 +105,15 @@ def _meant(name: str) -> str:
 
 
 def ready(model: Any, tokenizer: PreTrainedTokenizerBase) -> Policy:
-    """A policy that no trainer places: on the accelerator if there is one, and with a pad token, as TRL gives it."""
-    model.to(torch.accelerator.current_accelerator() or "cpu")
+    """A policy that no trainer places: on the accelerator if there is one, and with a pad token."""
+    return model.to(torch.accelerator.current_accelerator() or "cpu"), with_pad(tokenizer)
+
+
+def with_pad(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """The tokenizer; one without a pad token gets that of the end, as TRL's trainers give it."""
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    return model, tokenizer
+    return tokenizer
 
 
 def _located(name: str) -> str:

@@ -3,14 +3,17 @@
 import math
 import operator
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from spancredit.errors import ModelError, RolloutError
-from spancredit.types import Rollout
+from spancredit.config import CreditConfig
+from spancredit.errors import ConfigError, ModelError, RolloutError
+from spancredit.types import Probe, Rollout
+
+NO_NUMBER = (TypeError, ValueError, RuntimeError)  # of float(): of other values, of arrays and of tensors of several
 
 
 @dataclass(frozen=True)
@@ -33,38 +36,118 @@ class ModelFacts:
         )
 
 
-def check_rollout(index: int, rollout: Rollout, facts: ModelFacts) -> None:
-    """Raise a RolloutError if the rollout has no prompt, an id outside the vocabulary, or parts that do not fit."""
-    if not len(rollout.prompt_ids):
+def config_of(config: CreditConfig | None) -> CreditConfig:
+    """The defaults for None; raise a ConfigError if it is anything else than a configuration."""
+    if config is not None and not isinstance(config, CreditConfig):
+        raise ConfigError(f"config is a {type(config).__name__}; expected a CreditConfig or None.")
+    return config or CreditConfig()
+
+
+def checked(rollouts: Sequence[Rollout], facts: ModelFacts) -> list[Rollout]:
+    """The rollouts with lists of Python's own numbers, whatever sequences they came in: arrays and tensors serve.
+
+    Raises:
+        RolloutError: if one has no prompt, an id outside the vocabulary, or parts that do not fit or are no numbers.
+    """
+    if isinstance(rollouts, (Rollout, str, bytes)) or not isinstance(rollouts, Iterable):
+        raise RolloutError(f"rollouts is a {type(rollouts).__name__}; expected a list of Rollout.")
+    return [_checked(i, rollout, facts) for i, rollout in enumerate(rollouts)]
+
+
+def _checked(index: int, rollout: Rollout, facts: ModelFacts) -> Rollout:
+    if not isinstance(rollout, Rollout):
+        raise RolloutError(f"rollout {index} is a {type(rollout).__name__}; expected a Rollout.")
+    prompt_ids = _ids(index, "prompt_ids", rollout.prompt_ids, facts)
+    if not prompt_ids:
         raise RolloutError(f"rollout {index} has an empty prompt; expected at least one token (a BOS token will do).")
-    named = {"prompt_ids": rollout.prompt_ids, "completion_ids": rollout.completion_ids}
-    if rollout.probe is not None:
-        if not len(rollout.probe.value_ids):
-            raise RolloutError(f"rollout {index} has a probe without a value; expected at least one token of it.")
-        named |= {"probe's suffix_ids": rollout.probe.suffix_ids, "probe's value_ids": rollout.probe.value_ids}
-    for name, ids in named.items():
-        wrong = [i for i in _extremes(index, name, ids) if i < 0 or i >= (facts.vocab_size or math.inf)]
-        if wrong:
-            raise RolloutError(
-                f"rollout {index} has id {wrong[0]} in its {name}; expected ids from 0 to "
-                f"{facts.vocab_size - 1 if facts.vocab_size else 'the end of the vocabulary'}."
-            )
-    if rollout.advantage is not None and not math.isfinite(rollout.advantage):
-        raise RolloutError(f"rollout {index} has advantage {rollout.advantage}; expected a finite number or None.")
-    if rollout.loss_mask is not None and len(rollout.loss_mask) != len(rollout.completion_ids):
-        raise RolloutError(
-            f"rollout {index} has a loss_mask of {len(rollout.loss_mask)} entries; "
-            f"expected one for each of its {len(rollout.completion_ids)} completion tokens."
-        )
+    completion_ids = _ids(index, "completion_ids", rollout.completion_ids, facts)
+    advantage = _advantage(index, rollout.advantage)
+    loss_mask = _loss_mask(index, rollout.loss_mask, len(completion_ids))
+    return Rollout(prompt_ids, completion_ids, advantage, loss_mask, _probe(index, rollout.probe, facts))
 
 
-def _extremes(index: int, name: str, ids: Sequence[int]) -> tuple[int, int]:
+def _advantage(index: int, advantage: Any) -> float | None:
+    if advantage is None:
+        return None
     try:
-        whole = [operator.index(one) for one in ids]
+        number = _number(advantage)
+    except NO_NUMBER:
+        number = math.nan
+    if not math.isfinite(number):
+        raise RolloutError(f"rollout {index} has advantage {short(advantage)}; expected a finite number or None.")
+    return number
+
+
+def _loss_mask(index: int, loss_mask: Any, size: int) -> list[int] | None:
+    if loss_mask is None:
+        return None
+    counted = numbers_of(index, loss_mask, "loss_mask", "1 or 0 for each completion token")
+    if len(counted) != size:
+        raise RolloutError(
+            f"rollout {index} has a loss_mask of {len(counted)} entries; "
+            f"expected one for each of its {size} completion tokens."
+        )
+    return [int(one != 0) for one in counted]
+
+
+def _probe(index: int, probe: Probe | None, facts: ModelFacts) -> Probe | None:
+    if probe is None:
+        return None
+    if not isinstance(probe, Probe):
+        raise RolloutError(f"rollout {index} has a {type(probe).__name__} as its probe; expected a Probe or None.")
+    value_ids = _ids(index, "probe's value_ids", probe.value_ids, facts)
+    if not value_ids:
+        raise RolloutError(f"rollout {index} has a probe without a value; expected at least one token of it.")
+    return Probe(_ids(index, "probe's suffix_ids", probe.suffix_ids, facts), value_ids)
+
+
+def _ids(index: int, name: str, ids: Any, facts: ModelFacts) -> list[int]:
+    try:
+        whole = [operator.index(one) for one in plain(ids)]
     except TypeError:
-        got = f"{type(ids).__name__} {reprlib.repr(ids)}"
-        raise RolloutError(f"rollout {index} has the {got} as its {name}; expected token ids, whole numbers.") from None
-    return min(whole, default=0), max(whole, default=0)
+        raise RolloutError(
+            f"rollout {index} has {told(ids)} as its {name}; expected token ids, whole numbers."
+        ) from None
+    wrong = next((i for i in whole if i < 0 or i >= (facts.vocab_size or math.inf)), None)
+    if wrong is not None:
+        raise RolloutError(
+            f"rollout {index} has id {wrong} in its {name}; expected ids from 0 to "
+            f"{facts.vocab_size - 1 if facts.vocab_size else 'the end of the vocabulary'}."
+        )
+    return whole
+
+
+def numbers_of(index: int, values: Any, name: str, expected: str) -> list[float]:
+    """A sequence, array or tensor of numbers as Python's own.
+
+    Raises:
+        RolloutError: if it is none, or one of its values is no number.
+    """
+    try:
+        return [_number(one) for one in plain(values)]
+    except NO_NUMBER:
+        raise RolloutError(f"rollout {index} has {told(values)} as its {name}; expected {expected}.") from None
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, (str, bytes)):  # float() would read them
+        raise TypeError
+    return float(value)
+
+
+def plain(values: Any) -> list[Any]:
+    """A sequence as a list; of an array or a tensor with Python's own numbers in it."""
+    return list(values.tolist() if hasattr(values, "tolist") else values)
+
+
+def told(value: Any) -> str:
+    """What came: its type, and how it begins."""
+    return f"the {type(value).__name__} {short(value)}"
+
+
+def short(value: Any) -> str:
+    """How it begins, in a line."""
+    return " ".join(reprlib.repr(value).split())
 
 
 def check_replacement(intervention: str, ids: Sequence[int], facts: ModelFacts) -> None:
@@ -88,5 +171,13 @@ def check_own_ranges(
     for name, given in (("spans", spans), ("answers", answers)):
         if given is None and not has_tokenizer and not (has_probes and name == "answers"):
             raise ModelError(f"tokenizer is None and {name} is None; expected a tokenizer, or both spans and answers.")
-        if given is not None and len(given) != len(rollouts):
-            raise RolloutError(f"{name} has {len(given)} entries; expected one for each of {len(rollouts)} rollouts.")
+        if given is not None:
+            check_one_each(name, given, rollouts)
+
+
+def check_one_each(name: str, given: Any, rollouts: Sequence[Rollout]) -> None:
+    """Raise a RolloutError if there are more or fewer of something than rollouts."""
+    if not isinstance(given, Sized) or isinstance(given, (str, bytes)):
+        raise RolloutError(f"{name} is {told(given)}; expected a list, one entry for each of {len(rollouts)} rollouts.")
+    if len(given) != len(rollouts):
+        raise RolloutError(f"{name} has {len(given)} entries; expected one for each of {len(rollouts)} rollouts.")

@@ -6,14 +6,13 @@ weight, conservation and cost (the matched controls of the paper, Section 3 and 
 
 import random
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 
+from spancredit.names import Mode
 from spancredit.types import Span
 
 ONE_NAT = 1.0
-Mode = Literal["counterfactual", "mediated", "blame", "inverted", "random", "uniform"]
 
 
 def importances(drops_K: Sequence[float], noise_floor: float, full_scale: float) -> list[float]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from spancredit.bench.price import Need, Piece
-from spancredit.counterfactual.interventions import Intervention, Row, clean_row, intervene
+from spancredit.counterfactual.interventions import Row, clean_row, intervene
+from spancredit.names import Intervention
 from spancredit.types import Rollout, Span
 
 Range = tuple[int, int]

@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM, Gemma3TextConfig, PreTrainedToken
 
 from spancredit.bench.price import Prices
 from spancredit.errors import ConfigError, ModelError, UnknownNameError
-from spancredit.models import load_policy
+from spancredit.models import load_policy, with_pad
 
 POSITIONS = 32768
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -99,9 +99,7 @@ class Source:
         """The model in eval mode on its device, with its tokenizer; a random one has none."""
         if self.shape is None:
             model, tokenizer = load_policy(self.model, dtype=DTYPES[self.dtype])
-            if tokenizer.pad_token_id is None:
-                tokenizer.pad_token = tokenizer.eos_token  # what TRL's trainers do for a tokenizer without one
-            return model.to(self.device), tokenizer
+            return model.to(self.device), with_pad(tokenizer)
         torch.manual_seed(self.seed)
         with torch.device(self.device):
             model = AutoModelForCausalLM.from_config(self.shape.config, dtype=DTYPES[self.dtype])

@@ -99,7 +99,7 @@ def parse(config: Path | None, flags: list[str]) -> tuple[TaskArguments, CreditG
     are float32 on the CPU.
 
     Raises:
-        ConfigError: if a key or a value is not what it should be.
+        ConfigError: if a key or a value is not what it should be, or is a secret, which the run folder would hold.
     """
     settings = read_yaml(config) if config else {}
     parser = SettingsParser(TaskArguments, CreditGRPOConfig)
@@ -117,7 +117,9 @@ def parse(config: Path | None, flags: list[str]) -> tuple[TaskArguments, CreditG
         own = yaml.safe_load(recipe.read_text()) if recipe.exists() else {}
         parser.set_defaults_with_config(model_name_or_path=bundled, **own)
     try:
-        return parser.parse_args_and_config(args=[*flags, *(["--config", str(config)] if config else [])])
+        task, arguments, model = parser.parse_args_and_config(
+            args=[*flags, *(["--config", str(config)] if config else [])]
+        )
     except (ValueError, TypeError) as error:
         unknown = re.search(r"not used by the HfArgumentParser: \['([^']+)", str(error))
         if unknown and unknown[1].startswith("--"):
@@ -126,6 +128,21 @@ def parse(config: Path | None, flags: list[str]) -> tuple[TaskArguments, CreditG
         if unknown:
             raise ConfigError(f"{unknown[1]!r} is no setting and no value of one; expected --SETTING VALUE.") from error
         raise ConfigError(_of_the_batch(str(error)) or str(error)) from error
+    _check_secrets(arguments)
+    return task, arguments, model
+
+
+def _check_secrets(arguments: CreditGRPOConfig) -> None:
+    """Refuse tokens of a hub: flags and YAML are kept as they came, to resume a run with them."""
+    for what, given in {
+        "hub_token": arguments.hub_token is not None,
+        "a token among model_init_kwargs": "token" in (arguments.model_init_kwargs or {}),
+    }.items():
+        if given:
+            raise ConfigError(
+                f"{what} is given, which the run folder would keep in clear; expected it in the environment variable "
+                "HF_TOKEN, which is read by whatever reaches the hub."
+            )
 
 
 def _of_the_batch(said: str) -> str | None:

@@ -20,8 +20,8 @@ from spancredit.counterfactual.measure import (
     rows_of,
     scoring_spans,
 )
-from spancredit.counterfactual.proxies import ProxyName
 from spancredit.errors import ConfigError, ModelError
+from spancredit.names import ProxyName
 from spancredit.types import Cost
 
 SURPRISAL = "surprisal"

@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
-from typing import Literal
 
 from transformers import PreTrainedTokenizerBase
 
 from spancredit.errors import ModelError
+from spancredit.names import Intervention
 from spancredit.types import Rollout, Span
 
-Intervention = Literal["pad", "attention", "delete", "filler"]
 Range = tuple[int, int]
 
 

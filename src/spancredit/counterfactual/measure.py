@@ -8,9 +8,10 @@ from typing import Any, Protocol, get_args
 import torch
 
 from spancredit.counterfactual.ceiling import within_memory
-from spancredit.counterfactual.interventions import Intervention, Range, Row, intervene
-from spancredit.counterfactual.proxies import ProxyName, score_proxy
+from spancredit.counterfactual.interventions import Range, Row, intervene
+from spancredit.counterfactual.proxies import score_proxy
 from spancredit.counterfactual.scorers import Scores, score_rows
+from spancredit.names import Intervention, ProxyName
 from spancredit.types import Cost
 
 PROXIES = get_args(ProxyName)

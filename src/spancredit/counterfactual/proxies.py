@@ -6,7 +6,7 @@ clean rows -> batches, one forward each (and for `gradient` a backward) -> a val
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
@@ -21,7 +21,6 @@ from spancredit.errors import ModelError
 from spancredit.types import Cost
 
 PROBABILITIES = 2**30  # most attention probabilities at once: 2 GB of bfloat16
-ProxyName = Literal["surprisal", "entropy", "attention", "gradient"]
 Signal = tuple[torch.Tensor, torch.Tensor]  # (B, L) each, on the CPU: tokens' log-probabilities, and their values
 
 

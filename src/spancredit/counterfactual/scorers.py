@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary, WeakSet
 
 import torch
@@ -18,7 +18,6 @@ from spancredit.types import Cost
 
 # Nats, for a log-probability of 1 nat and in proportion for larger ones.
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4, torch.bfloat16: 0.1, torch.float16: 0.02}
-ScorerName = Literal["packed", "batched", "sequential"]
 Scores = list[tuple[tuple[float, ...], Cost]]  # for each row: log-probability of each scored range, and what it took
 
 

@@ -7,9 +7,8 @@ from typing import Any
 
 from spancredit.bench.timing import Peak, free_bytes
 from spancredit.config import CreditConfig
-from spancredit.doctor.checks.cost import DEAR
 from spancredit.doctor.rollouts import Job, Trial
-from spancredit.doctor.spending import Alternative, Cost, Memory
+from spancredit.doctor.spending import DEAR, Alternative, Cost, Memory
 from spancredit.errors import ConfigError
 from spancredit.types import Credit, Rollout
 

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+DEAR = 0.2  # the share of a step from which alternatives are worth their time
+
 
 @dataclass(frozen=True)
 class Alternative:

@@ -1,6 +1,8 @@
 """From a rollout to its spans and answer, as token ranges: found in the text, or given by the caller."""
 
+import operator
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from transformers import PreTrainedTokenizerBase
@@ -10,6 +12,7 @@ from spancredit.text.align import AlignedText, align, said
 from spancredit.text.answers import locate_answer
 from spancredit.text.segment import SpanLimits, segment
 from spancredit.types import Rollout, Span
+from spancredit.validation import plain, short, told
 
 Ranges = Sequence[tuple[int, int] | Span]
 FIND: Final = "find"
@@ -38,7 +41,7 @@ def locate_reasoning(
     size = len(rollout.completion_ids)
     aligned = align(tokenizer, rollout.completion_ids) if tokenizer is not None else None
     reasoning_end = None
-    if answer == FIND and aligned is not None:
+    if _to_find(answer) and aligned is not None:
         match = locate_answer(aligned.plain, settings.answer_pattern)
         first, last = aligned.tokens_of(match.start, match.end) if match else (0, 0)
         found = _span(aligned, first, last, "answer") if first < last else None
@@ -47,7 +50,7 @@ def locate_reasoning(
         found = _given(index, [answer], size, "answer", aligned)[0] if answer is not None else None
     if found is None:
         return [], None
-    if spans != FIND:
+    if not _to_find(spans):
         return _given(index, spans, found.start, "span", aligned, "before the answer"), found
     assert aligned is not None  # check_own_ranges: without a tokenizer both are given
     if reasoning_end is None:
@@ -71,7 +74,7 @@ def locate_all(
         return given_spans(index, spans, len(rollout.completion_ids)), len(rollout.completion_ids)
     size = said(tokenizer, rollout.completion_ids)
     aligned = align(tokenizer, rollout.completion_ids[:size])
-    if spans != FIND:
+    if not _to_find(spans):
         return _given(index, spans, size, "range", aligned, "before what ends the completion"), size
     return segment(aligned, len(aligned.plain), settings, size) if size else [], size
 
@@ -85,16 +88,29 @@ def given_spans(index: int, ranges: Any, size: int) -> list[Span]:
     return _given(index, ranges, size, "range", None)
 
 
+def _to_find(given: Any) -> bool:
+    """Whether ranges are to be looked for; arrays would be compared value by value."""
+    return isinstance(given, str) and given == FIND
+
+
 def _given(
     index: int, ranges: Any, limit: int, what: str, aligned: AlignedText | None, where: str = "inside the completion"
 ) -> list[Span]:
     """Own ranges as spans, checked: non-empty, in order, disjoint, inside `[0, limit)`."""
+    try:
+        listed = plain(ranges)
+    except TypeError:
+        raise RolloutError(
+            f"rollout {index} has {told(ranges)} for its {what}s; expected pairs (start, end)."
+        ) from None
     spans: list[Span] = []
-    for given in ranges:
+    for given in listed:
         try:
-            start, end = (given.start, given.end) if isinstance(given, Span) else given
+            start, end = map(operator.index, (given.start, given.end) if isinstance(given, Span) else plain(given))
         except (TypeError, ValueError):
-            raise RolloutError(f"rollout {index} has {what} {given!r}; expected a pair (start, end).") from None
+            raise RolloutError(
+                f"rollout {index} has {what} {short(given)}; expected a pair (start, end) of whole numbers."
+            ) from None
         if not 0 <= start < end <= limit:
             raise RolloutError(
                 f"rollout {index} has {what} ({start}, {end}); expected 0 <= start < end <= {limit}, {where}."
@@ -105,7 +121,8 @@ def _given(
                 "expected spans in order that do not overlap."
             )
         kind = given.kind if isinstance(given, Span) and what != "answer" else what
-        spans.append(given if aligned is None and isinstance(given, Span) else _span(aligned, start, end, kind))
+        own = aligned is None and isinstance(given, Span)
+        spans.append(replace(given, start=start, end=end) if own else _span(aligned, start, end, kind))
     return spans
 
 

@@ -7,8 +7,9 @@ token spans, splits the long and merges the many. All of it is linear in the len
 import itertools
 import math
 from collections.abc import Callable, Iterator
-from typing import Literal, Protocol
+from typing import Protocol
 
+from spancredit.names import Segmenter
 from spancredit.text.align import AlignedText
 from spancredit.text.calculations import find_calculations
 from spancredit.text.code import calculates, cut_lines, inside_fences, prose_and_code
@@ -16,7 +17,6 @@ from spancredit.text.python import cut_python
 from spancredit.text.sentences import cut_sentences
 from spancredit.types import Span
 
-Segmenter = Literal["steps", "sentence", "line", "python", "window"]
 Piece = tuple[int, int, str]
 
 

@@ -2,10 +2,9 @@
 
 from spancredit.doctor.facts import Setup
 from spancredit.doctor.finding import Finding, by_share, counted, percent
-from spancredit.doctor.spending import Alternative, Cost, Memory
+from spancredit.doctor.spending import DEAR, Alternative, Cost, Memory
 
 SHARE = {"warning": 0.5}  # of a step
-DEAR = 0.2  # the share from which alternatives are worth their time
 LESS = 0.8  # of the share, below which an alternative is worth naming
 TIGHT = 0.25  # of the free memory, from which a peak above training's is worth a warning
 MIB = 2**20

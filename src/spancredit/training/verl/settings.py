@@ -81,7 +81,8 @@ def forgotten(command: Sequence[str]) -> str | None:
     """Why a command line of verl's that sets credit would train without it; None if it would not, or sets none.
 
     verl asks a plugin nothing about such a run, so this is the last place to notice. Settings that stand in a
-    configuration file of the user's own are not seen.
+    configuration file of the user's own are not seen, and a trainer mode within a mapping (`trainer.v1={...}`) or
+    behind an interpolation (`${...}`) is Hydra's to read: such a command is let through.
 
     Args:
         command: As in `sys.orig_argv`: the interpreter, `-m verl.trainer.main_ppo`, and overrides.
@@ -94,6 +95,8 @@ def forgotten(command: Sequence[str]) -> str | None:
         return None
     v1 = overrides.get("trainer.use_v1", "true").lower() not in ("false", "off", "no", "0")
     mode = overrides.get("trainer.v1.trainer_mode", "sync").strip("'\"")
+    if "${" in mode or any(whole in overrides for whole in ("trainer", "trainer.v1")):
+        mode = MODE  # for all that can be seen here
     return next(iter(without_effect({"trainer": {"use_v1": v1, "v1": {"trainer_mode": mode}}})), None)
 
 
