@@ -3,6 +3,7 @@
 import io
 import math
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -57,20 +58,26 @@ def explanation(record: dict[str, Any]) -> RenderableType:
     parts: list[RenderableType] = [Text(visible(record["prompt"].strip()), style="dim"), coloured(record), ""]
     parts += map(Text, notes_of(record))
     if record["spans"]:
-        parts += ["", span_table(record), Legend()]
+        parts += ["", span_table(record), InColour(legend())]
     return Group(*parts)
 
 
-class Legend:
-    """Which colour is which weight, where there are colours."""
+def legend() -> Text:
+    text = Text("\nweight ")
+    for weight in (1 / 3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0):
+        text.append(f" {weight:.2f} ", _shade(weight))
+    return text
+
+
+@dataclass(frozen=True)
+class InColour:
+    """A text that says something by its colours alone: shown where there are some."""
+
+    text: Text
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        if console.color_system is None or console.no_color:
-            return
-        text = Text("\nweight ")
-        for weight in (1 / 3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0):
-            text.append(f" {weight:.2f} ", _shade(weight))
-        yield text
+        if console.color_system is not None and not console.no_color:
+            yield self.text
 
 
 def save_svg(record: dict[str, Any], path: Path, title: str) -> None:
