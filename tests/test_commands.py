@@ -58,6 +58,9 @@ def test_train_leaves_a_complete_run_folder(finished):
     assert [row["step"] for row in metrics] == [1, 2, 3, 4]
     assert any("credit/drop/calculation" in row for row in metrics)
     assert [row["step"] for row in read_lines(path / "held_out.jsonl")] == [0, 2, 4]
+    history = json.loads((path / "checkpoint-4" / "trainer_state.json").read_text())["log_history"]
+    tracked = {row["step"]: row["held_out/accuracy"] for row in history if "held_out/accuracy" in row}
+    assert tracked == {row["step"]: row["accuracy"] for row in read_lines(path / "held_out.jsonl")}
     assert len({row["step"] for row in read_lines(path / "records.jsonl")}) == 4
     facts = json.loads((path / "run.json").read_text())
     assert {"torch", "trl", "spancredit", "python"} <= set(facts["versions"])

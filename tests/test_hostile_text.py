@@ -226,7 +226,7 @@ def a_result(text):
     """Of programs whose statuses stood in problems.jsonl."""
     accuracy = {"mean": 0.5, "low": 0.4, "high": 0.6}
     result = {"problems": 2, "samples": 0, "greedy": accuracy, "truncated": 0.0, "statuses": {text: 0.5}}
-    return lambda console: console.print(_table(result))
+    return lambda console: console.print(_table("wordproblems", result))
 
 
 def a_run(text):

@@ -152,11 +152,11 @@ def evaluate(
     if as_json:
         typer.echo(json.dumps({**result, "folder": str(folder.path)}, indent=2))
         return
-    console.print(_table(result))
+    console.print(_table(settings.in_words, result))
     console.print(Text(visible(f"{folder.path}: every problem with its completions")), soft_wrap=True)
 
 
-def _table(result: dict[str, Any]) -> Table:
+def _table(asked: str, result: dict[str, Any]) -> Table:
     from spancredit.evaluation.result import Share
 
     k = result["samples"]
@@ -168,8 +168,9 @@ def _table(result: dict[str, Any]) -> Table:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold")
     table.add_column()
+    table.add_row("problems", Text(visible(f"{result['problems']} of {asked}")))
     for label, accuracy in accuracies.items():
-        table.add_row(label, Text(f"{Share(**accuracy)}, {result['problems']} problems"))
+        table.add_row(label, str(Share(**accuracy)))
     for label, value in shares.items():
         if value is not None:
             table.add_row(Text(visible(label)), f"{value:.1%} of the completions")

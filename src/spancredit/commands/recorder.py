@@ -1,6 +1,7 @@
 """Writes what the trainer says into the run folder and onto the screen."""
 
 import math
+from collections.abc import Callable
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
@@ -50,6 +51,7 @@ class Recorder(TrainerCallback):
         self.records_per_step = records_per_step
         self.progress = RunProgress(console)
         self.say = console.print
+        self.track: Callable[[dict[str, float]], Any] = lambda _: None  # what tells the trainer's trackers
         self.group = group
 
     def start(self) -> None:
@@ -84,7 +86,7 @@ class Recorder(TrainerCallback):
         """The policy is where it trains only now: a run that is not resumed is measured before its first step."""
         self.progress.expect(state.max_steps)
         if state.global_step == 0:
-            self._evaluate(model, 0)
+            self._evaluate(model, 0, control)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
         if is_main() and logs and "reward" in logs:
@@ -95,23 +97,26 @@ class Recorder(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         due = self.held_out_steps and state.global_step % self.held_out_steps == 0
         if due or state.global_step == state.max_steps:
-            self._evaluate(model, state.global_step)
+            self._evaluate(model, state.global_step, control)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """All processes have written their files of the checkpoint: the trainer waits for them before its last one."""
         if is_main():
             seal(Path(args.output_dir) / f"checkpoint-{state.global_step}")
 
-    def _evaluate(self, model: Any, step: int) -> None:
+    def _evaluate(self, model: Any, step: int, control: Any) -> None:
         accuracy = greedy_accuracy(model, self.tokenizer, self.exam, self.group)
         low, high = accuracy.interval
-        row = {"step": step, "accuracy": accuracy.mean, "low": low, "high": high, "text": str(accuracy)}
+        row: dict[str, Any] = {"step": step, "accuracy": accuracy.mean, "low": low, "high": high, "text": str(accuracy)}
         if self.sampling is not None:
             sampled = sampled_accuracy(model, self.tokenizer, self.exam, self.group, **self.sampling)
             row |= {"sampled": sampled.mean, "text": f"{accuracy}; sampled {sampled}"}
         if not is_main():
             return
         append_lines(self.folder.held_out, [row])
+        due = control.should_log
+        self.track({f"held_out/{name}": row[name] for name in ("accuracy", "sampled") if name in row})
+        control.should_log = due  # of the step's own metrics: any log says that it is done
         self.progress.held_out(step, str(row["text"]))
 
 

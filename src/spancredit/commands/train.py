@@ -11,7 +11,7 @@ from typing import Any
 from datasets import Dataset
 from rich.console import Console
 from rich.text import Text
-from transformers import PrinterCallback
+from transformers import PrinterCallback, Trainer
 
 from spancredit.commands.distribution import check_launch, load_trained, save_whole, weights_held
 from spancredit.commands.prepare import most_tokens, parse_checked, prepare
@@ -86,6 +86,7 @@ def train(argv: list[str], console: Console | None = None, begun: Callable[[Path
             on_credit=recorder.record,
         )
         trainer.remove_callback(PrinterCallback)
+        recorder.track = partial(Trainer.log, trainer)  # TRL's own would log what the step has measured so far
         settings = {**asdict(asked), **trainer.args.to_dict(), **asdict(model)}
         once(partial(_begin, folder, checkpoint, settings), group)
         if arguments.world_size > 1:
@@ -93,6 +94,7 @@ def train(argv: list[str], console: Console | None = None, begun: Callable[[Path
         with recorder.progress.running():
             recorder.start()
             if checkpoint is not None and folder.trained_to_the_end(checkpoint):
+                recorder.say(Text(visible(f"{folder.path} is trained to its end: what comes after is written again")))
                 load_trained(trainer, checkpoint)
             else:
                 trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)

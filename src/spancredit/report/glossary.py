@@ -41,6 +41,8 @@ METRICS = (
         "share",
         "of the weight of scored rollouts; also for `answer` and `rest` (marker, end of sequence)",
     ),
+    Metric("held_out/accuracy", "share", "right of the held-out problems, greedy; in trackers and in `held_out.jsonl`"),
+    Metric("held_out/sampled", "share", "the same, each problem sampled once, if `held_out_sampled` is set"),
     Metric("credit/tokens_forwarded", "tokens", "that scoring sent through the model, padding included"),
     Metric("credit/forwards", "count", "forward calls of scoring"),
     Metric("credit/fallbacks", "count", "sequences that `packed` could not take and `batched` did"),

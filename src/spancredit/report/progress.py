@@ -1,7 +1,8 @@
 """How a run looks while it runs: a live panel on a terminal, a line every few steps elsewhere."""
 
-from collections import deque
-from collections.abc import Iterator
+import time
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,9 +14,12 @@ from rich.text import Text
 
 from spancredit.report.means import drop_keys, exchanged, unit_of
 from spancredit.report.visible import visible
+from spancredit.types import REASONS
 
 SPARKS = "▁▂▃▄▅▆▇█"
-LINE_EVERY = 10
+LINE_EVERY = 10  # steps, without a terminal
+AT_LEAST_EVERY = 30.0  # seconds
+UNSCORED = 5  # first steps without a rollout that is scored, after which that is said
 RECENT = 40  # steps that are shown
 
 
@@ -25,6 +29,8 @@ class RunProgress:
     def __init__(self, console: Console):
         self.console = console
         self.recent: deque[dict[str, Any]] = deque(maxlen=RECENT)
+        self.said = time.monotonic()  # the last line
+        self.last: int | None = None  # step
         self.accuracies: list[tuple[int, str]] = []
         columns = (TextColumn("step"), MofNCompleteColumn(), BarColumn(), TimeElapsedColumn(), TextColumn("left"))
         self.bar = Progress(*columns, TimeRemainingColumn(), console=self.console)
@@ -41,14 +47,19 @@ class RunProgress:
 
     def expect(self, total: int) -> None:
         """Take the number of steps that the run will have."""
+        self.last = total
         self.bar.update(self.task, total=total)
 
     def log(self, metrics: dict[str, Any]) -> None:
         """Take one logged step."""
         is_first = not self.recent
         self.recent.append(metrics)
+        if len(self.recent) == UNSCORED and (why := unscored(self.recent)):
+            self.console.print(Text(visible(why)), soft_wrap=True)
         self.bar.update(self.task, completed=metrics["step"])
-        if not self.console.is_terminal and (is_first or metrics["step"] % LINE_EVERY == 0):
+        due = is_first or metrics["step"] % LINE_EVERY == 0 or metrics["step"] == self.last
+        if not self.console.is_terminal and (due or time.monotonic() - self.said > AT_LEAST_EVERY):
+            self.said = time.monotonic()
             told = [] if exchanged([metrics]) else drop_keys([metrics])
             drops = (f"drop {key.rpartition('/')[2]} {metrics[key]:.2f}" for key in told)
             scored = metrics.get("credit/scored")
@@ -97,3 +108,15 @@ class RunProgress:
 def sparkline(values: list[float]) -> str:
     low, high = min(values), max(values)
     return "".join(SPARKS[round((v - low) / (high - low or 1) * (len(SPARKS) - 1))] for v in values)
+
+
+def unscored(metrics: Iterable[dict[str, Any]]) -> str | None:
+    """What to say of steps in which credit was to be measured and no rollout was scored; None of others."""
+    reasons: Counter[str] = Counter()
+    for row in metrics:
+        if row.get("credit/scored") != 0 or row.get("credit/unscored/uniform"):
+            return None
+        reasons.update({key.rpartition("/")[2]: value for key, value in row.items() if "credit/unscored/" in key})
+    reason, _ = max(reasons.items(), key=lambda item: (item[0] != "zero_advantage" and item[1] > 0, item[1]))
+    why = REASONS.get(reason, reason)
+    return f"No rollout was scored so far, and all have uniform credit ({reason}: {why}): spancredit doctor says more."

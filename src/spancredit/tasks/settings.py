@@ -148,6 +148,14 @@ class TaskSettings:
         """What a span's absence is measured on."""
         return self.outcome or ("execution" if self.task == "code" else "answer")
 
+    @property
+    def in_words(self) -> str:
+        """Which problems these are: the task with its difficulty, or the set of programs."""
+        named: list[str] = [self.task] if self.task != "code" else [self.task, self.code_set or "functions"]
+        if self.task == "wordproblems" or named[-1] == "functions":
+            named.append(self.difficulty or "medium")
+        return ", ".join(named)
+
     def generates(self, split: str) -> bool:
         """Whether the problems of a split are generated, and never end."""
         if self.task == "code":
