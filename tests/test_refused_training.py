@@ -26,6 +26,11 @@ SMALL = ["--per_device_train_batch_size", "4", "--num_generations", "4", "--grad
             "--save_strategy best",
             "is 'best', and no evaluation says which .*; expected 'steps', 'epoch' or 'no'",
         ),
+        (
+            "--load_best_model_at_end true",
+            "load_best_model_at_end is set, and no evaluation says which .*; expected it",
+        ),
+        ("--load_best_model_at_end true --save_strategy best", "save_strategy is 'best'"),
         ("--report_to foo", "unknown report_to 'foo'; expected one of 'none', 'all', .*'tensorboard'"),
         ("--report_to tensorbord", "Did you mean 'tensorboard'"),
     ],

@@ -122,7 +122,7 @@ def parse(config: Path | None, flags: list[str]) -> tuple[TaskArguments, CreditG
         if unknown:
             known = [flag for flag in parser._option_string_actions if "_" in flag]
             raise UnknownFlagError("flag", unknown[1], known) from error
-        raise ConfigError(_of_the_batch(str(error)) or str(error)) from error
+        raise ConfigError(_of_the_batch(str(error)) or _of_the_best(str(error)) or str(error)) from error
     _check_secrets(arguments)
     return task, arguments, model
 
@@ -146,6 +146,16 @@ def _of_the_batch(said: str) -> str | None:
     return found and (
         f"a generation batch is {found[1]} completions, and --num_generations {found[2]}; expected whole groups: "
         f"--per_device_train_batch_size, times processes, times --steps_per_generation, a multiple of {found[2]}."
+    )
+
+
+def _of_the_best(said: str) -> str | None:
+    """Of a setting that wants evaluations by the trainer, which advice on strategies would not bring."""
+    return (
+        "load_best_model_at_end is set, and no evaluation says which checkpoint is best; expected it unset: "
+        "held_out.jsonl has the accuracies to choose by."
+        if said.startswith("--load_best_model_at_end")
+        else None
     )
 
 
