@@ -8,12 +8,13 @@ from typing import Any
 
 from accelerate.utils import is_peft_model
 from transformers import PreTrainedTokenizerBase
+from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
 from transformers.utils import is_peft_available
 from trl import ModelConfig, get_peft_config, get_quantization_config
 from trl.rewards import get_soft_overlong_punishment
 
 from spancredit.commands.train_arguments import TaskArguments, parse
-from spancredit.errors import ConfigError
+from spancredit.errors import ConfigError, UnknownNameError
 from spancredit.models import load_policy
 from spancredit.tasks.settings import BY_EXECUTION
 from spancredit.tasks.task import Task, load_task
@@ -77,6 +78,7 @@ def parse_checked(config: Path | None, flags: list[str]) -> tuple[TaskArguments,
     _check_numbers(arguments)
     _check(arguments)
     _check_outcome(task.measured_outcome, arguments)
+    _check_watching(arguments)
     if task.overlong_cache > most_tokens(arguments):
         most = most_tokens(arguments)
         raise ConfigError(f"overlong_cache is {task.overlong_cache}; expected at most max_completion_length, {most}.")
@@ -176,3 +178,25 @@ def _check_outcome(outcome: str, arguments: CreditGRPOConfig) -> None:
             f"each process generates {own} completions at a time, and num_generations is {arguments.num_generations}; "
             "outcome 'exchange' expects a multiple, since it exchanges within a group and a process."
         )
+
+
+def _check_watching(arguments: CreditGRPOConfig) -> None:
+    """Refuse evaluations by the trainer, which has nothing to evaluate on, and trackers that it does not know."""
+    strategy = arguments.eval_strategy.value
+    for setting, holds in {
+        f"eval_strategy is {strategy!r}": strategy != "no",
+        "eval_on_start is set": arguments.eval_on_start,
+    }.items():
+        if holds:
+            raise ConfigError(
+                f"{setting}, and there is no evaluation dataset; expected none of it: accuracy is measured every "
+                "held_out_steps steps."
+            )
+    if arguments.save_strategy.value == "best":
+        raise ConfigError(
+            "save_strategy is 'best', and no evaluation says which checkpoint that is; expected 'steps', 'epoch' or "
+            "'no': held_out.jsonl has the accuracies to choose by."
+        )
+    for name in arguments.report_to:
+        if name not in INTEGRATION_TO_CALLBACK:
+            raise UnknownNameError("report_to", name, ["none", "all", *sorted(INTEGRATION_TO_CALLBACK)])

@@ -17,6 +17,7 @@ from spancredit.commands.distribution import check_launch, load_trained, save_wh
 from spancredit.commands.prepare import most_tokens, parse_checked, prepare
 from spancredit.commands.quiet import quiet
 from spancredit.commands.recorder import Recorder
+from spancredit.commands.refused import taken_back
 from spancredit.commands.train_arguments import Request, read_request
 from spancredit.evaluation.accuracy import Exam
 from spancredit.ranks import agreed, is_main, once, part, talking
@@ -74,17 +75,18 @@ def train(argv: list[str], console: Console | None = None, begun: Callable[[Path
         if resumed is not None and checkpoint is None:
             said = f"{folder.path} has no checkpoint that can be read: it starts over, with no row kept"
             recorder.say(Text(visible(said)))
-        trainer = CreditGRPOTrainer(
-            given.policy,
-            given.rewards,
-            arguments,
-            train_dataset=Dataset.from_list(given.rows),
-            processing_class=given.tokenizer,
-            peft_config=given.peft_config,
-            **given.functions,
-            callbacks=[recorder],
-            on_credit=recorder.record,
-        )
+        with taken_back(folder.path, request.config, made=resumed is None):
+            trainer = CreditGRPOTrainer(
+                given.policy,
+                given.rewards,
+                arguments,
+                train_dataset=Dataset.from_list(given.rows),
+                processing_class=given.tokenizer,
+                peft_config=given.peft_config,
+                **given.functions,
+                callbacks=[recorder],
+                on_credit=recorder.record,
+            )
         trainer.remove_callback(PrinterCallback)
         recorder.track = partial(Trainer.log, trainer)  # TRL's own would log what the step has measured so far
         settings = {**asdict(asked), **trainer.args.to_dict(), **asdict(model)}

@@ -127,7 +127,7 @@ def parse(config: Path | None, flags: list[str]) -> tuple[TaskArguments, CreditG
             raise UnknownFlagError("flag", unknown[1].partition("=")[0], known) from error
         if unknown:
             raise ConfigError(f"{unknown[1]!r} is no setting and no value of one; expected --SETTING VALUE.") from error
-        raise ConfigError(_of_the_batch(str(error)) or str(error)) from error
+        raise ConfigError(_of_the_batch(str(error)) or _of_the_best(str(error)) or str(error)) from error
     _check_secrets(arguments)
     return task, arguments, model
 
@@ -151,6 +151,16 @@ def _of_the_batch(said: str) -> str | None:
     return found and (
         f"a generation batch is {found[1]} completions, and --num_generations {found[2]}; expected whole groups: "
         f"--per_device_train_batch_size, times processes, times --steps_per_generation, a multiple of {found[2]}."
+    )
+
+
+def _of_the_best(said: str) -> str | None:
+    """Of a setting that wants evaluations by the trainer, which advice on strategies would not bring."""
+    return (
+        "load_best_model_at_end is set, and no evaluation says which checkpoint is best; expected it unset: "
+        "held_out.jsonl has the accuracies to choose by."
+        if said.startswith("--load_best_model_at_end")
+        else None
     )
 
 
