@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Mapping
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -27,6 +28,12 @@ def read() -> dict[str, str]:
 
 def imports(module: str, text: str, modules: Mapping[str, str]) -> set[str]:
     """The modules of the package that one of them imports, wherever in it."""
+    return {name if name in modules else name.rpartition(".")[0] for name in own_names(module, text)} - {"", module}
+
+
+@cache
+def own_names(module: str, text: str) -> set[str]:
+    """What it imports of the package: modules, and names in them."""
     package = ["spancredit", *module.split(".")[: None if is_package(module) else -1]]
     found = set()
     for node in ast.walk(ast.parse(text)):
@@ -36,8 +43,7 @@ def imports(module: str, text: str, modules: Mapping[str, str]) -> set[str]:
             start = package[: len(package) + 1 - node.level] if node.level else []
             parent = ".".join([*start, *filter(None, [node.module])])
             found |= {f"{parent}.{alias.name}" for alias in node.names}
-    own = {name.removeprefix("spancredit.") for name in found if name.startswith("spancredit.")}
-    return {name if name in modules else name.rpartition(".")[0] for name in own} - {"", module}
+    return {name.removeprefix("spancredit.") for name in found if name.startswith("spancredit.")}
 
 
 def is_package(module: str) -> bool:

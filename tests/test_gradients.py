@@ -86,6 +86,7 @@ def test_alignment_on_vectors_made_by_hand():
     assert rules["clean"]["adam"]["value"] > rules["uniform"]["adam"]["value"] + 0.2
 
 
+@pytest.mark.slow
 def test_the_intervals_of_alignments_cover_what_a_rule_that_changes_nothing_gains():
     made = importlib.import_module("gradients_alignment")
     torch.manual_seed(0)

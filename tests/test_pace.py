@@ -65,6 +65,7 @@ class Clock(TrainerCallback):
         self.takes(1_000_000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accumulation", [1, 2])
 def test_a_budget_is_a_share_of_training_and_not_of_evaluations_and_checkpoints(
     policy, tmp_path, monkeypatch, accumulation

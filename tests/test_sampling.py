@@ -80,6 +80,7 @@ def same(a, b):
     return all(torch.equal(value, b.state_dict()[name]) for name, value in a.state_dict().items())
 
 
+@pytest.mark.slow
 def test_groups_without_a_signal_are_replaced_by_fresh_prompts(policy, tmp_path):
     trainer = trainer_of(policy, tmp_path, some_differ, rounds=8)
     batches, draws = recorded(trainer)

@@ -224,7 +224,7 @@ def test_what_is_no_value_says_why_and_later_calls_go_on(box, expression, status
         ("import os\ndef f(): os._exit(7)", "exited", "exit code 7"),
         ("import os\nos._exit(0)", "exited", "exit code 0"),
         ("import os\ndef f(): os.abort()", "crashed", "SIG"),
-        (DEEP, "crashed", "SIGSEGV"),
+        pytest.param(DEEP, "crashed", "SIGSEGV", marks=pytest.mark.slow),
         ("import ctypes\ndef f(): ctypes.string_at(0)", "crashed", "SIGSEGV"),
     ],
 )

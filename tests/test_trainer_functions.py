@@ -66,6 +66,7 @@ def test_every_rollout_comes_with_the_row_that_it_answers(policy, tmp_path, roun
         assert scored or not rounds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rounds", [0, pytest.param(8, marks=pytest.mark.slow)])
 def test_an_observer_is_told_the_first_reward_apart_from_the_sum(policy, tmp_path, rounds):
     def quarter(completions, **_):

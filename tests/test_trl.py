@@ -151,7 +151,7 @@ def test_metrics_name_drops_shares_reasons_and_cost(policy, tmp_path):
 
 
 @pytest.mark.parametrize("reward", [1.0, 0.1])  # which 8 of, summed in float32 and divided, are and are not
-@pytest.mark.parametrize("mode", ["counterfactual", "blame"])
+@pytest.mark.parametrize("mode", ["counterfactual", pytest.param("blame", marks=pytest.mark.slow)])
 def test_zero_advantage_costs_no_forward(policy, tmp_path, reward, mode):
     config = CreditGRPOConfig(**settings(tmp_path, num_generations=8, per_device_train_batch_size=8, credit_mode=mode))
     trainer = trained(policy, config, rewards=lambda completions, **_: [reward] * len(completions))
