@@ -18,7 +18,7 @@ from spancredit.bench.floor import policy_need
 from spancredit.bench.models import prices_of
 from spancredit.bench.price import price
 from spancredit.bench.work import Sizes, random_work
-from spancredit.commands.train import parse_checked
+from spancredit.commands.checked import parse_checked
 from spancredit.config import CreditConfig
 
 PROMPT, COMPLETION, SPANS = 120, 200, 9  # spans as dense as in GSM8K's own solutions, 5.5 in 120 tokens

@@ -9,7 +9,7 @@ from pathlib import Path
 import typer
 
 from spancredit.cli import app
-from spancredit.commands.train import parse_checked
+from spancredit.commands.checked import parse_checked
 from spancredit.commands.train_arguments import read_request
 from spancredit.training.verl.settings import credit_config, obstacles
 

@@ -22,7 +22,7 @@ from trl import ModelConfig
 
 import spancredit as sc
 from spancredit import cli
-from spancredit.commands.prepare import parse_checked
+from spancredit.commands.checked import parse_checked
 from spancredit.commands.quiet import quiet
 from spancredit.commands.report import report
 from spancredit.commands.train import train

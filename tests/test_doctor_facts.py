@@ -7,8 +7,8 @@ import torch
 from toy_models import char_tokenizer, random_toy
 
 import spancredit as sc
+from spancredit.commands.checked import parse_checked
 from spancredit.commands.doctor_job import job_of, trial_arguments
-from spancredit.commands.train import parse_checked
 from spancredit.doctor.compare import compared, dropouts_of, training_noise
 from spancredit.doctor.costs import alternatives
 from spancredit.doctor.facts import CUT_OFF

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 import spancredit as sc
 from spancredit.cli import app
-from spancredit.commands.prepare import parse_checked
+from spancredit.commands.checked import parse_checked
 from spancredit.commands.train import _sampling
 from spancredit.evaluation import folder as folder_module
 from spancredit.evaluation.accuracy import Exam, greedy_accuracy, sampled_accuracy

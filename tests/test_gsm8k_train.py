@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from spancredit.commands.train import parse_checked
+from spancredit.commands.checked import parse_checked
 from spancredit.commands.train_arguments import read_request
 from spancredit.evaluation.folder import EvalFolder
 

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, Gemma3TextConfig, 
 
 import spancredit as sc
 from spancredit.commands import prepare
-from spancredit.commands.prepare import parse_checked
+from spancredit.commands.checked import parse_checked
 from spancredit.commands.train import train
 from spancredit.report.lines import read_lines
 from spancredit.tasks.settings import TaskSettings

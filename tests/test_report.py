@@ -87,6 +87,7 @@ def test_the_page_of_a_run_says_what_was_asked_and_not_where_it_lay(tmp_path):
     folder = RunFolder.create(tmp_path / "one", [], None, 3)
     assert "What was asked" not in run_page(folder), "it was killed before its first step"
     asked = {"task": "code", "credit_mode": "random", "learning_rate": 2e-4, "beta": None}
+    asked |= {"outcome": "execution", "credit_scorer": "packed"}
     (folder.path / "config.json").write_text(json.dumps(asked | {"model_name_or_path": "/home/me/secret/model"}))
     row = {"step": 1, "reward": 0.5, "credit/drop/code:If": 0.0, "credit/method/exchange": 1.0}
     append_lines(folder.metrics, [row])
@@ -95,6 +96,7 @@ def test_the_page_of_a_run_says_what_was_asked_and_not_where_it_lay(tmp_path):
     assert "<tr><td>learning_rate</td><td>0.0002</td></tr>" in html
     assert "<tr><td>model_name_or_path</td><td>model</td></tr>" in html
     assert "beta" not in html
+    assert "packed" not in html, "no forward was made"
     assert "secret" not in html
     assert EXCHANGES in html
     (folder.path / "config.json").write_text("[]")

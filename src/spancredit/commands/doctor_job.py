@@ -5,8 +5,9 @@ from dataclasses import replace
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from spancredit.commands.checked import parse_checked
 from spancredit.commands.distribution import check_launch
-from spancredit.commands.prepare import parse_checked, prepare
+from spancredit.commands.prepare import prepare
 from spancredit.commands.quiet import quiet
 from spancredit.commands.train_arguments import UnknownFlagError, read_request
 from spancredit.doctor.examine import examine, worst_first

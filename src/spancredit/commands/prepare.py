@@ -1,25 +1,19 @@
-"""From settings to what a trainer is given: policy, tokenizer, task, problems, rewards; what is refused before that."""
+"""From settings to what a trainer is given: policy, tokenizer, task, problems, rewards."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import ceil
-from pathlib import Path
 from typing import Any
 
 from accelerate.utils import is_peft_model
 from transformers import PreTrainedTokenizerBase
-from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK
-from transformers.utils import is_peft_available
-from trl import ModelConfig, get_peft_config, get_quantization_config
+from trl import ModelConfig, get_quantization_config
 from trl.rewards import get_soft_overlong_punishment
 
-from spancredit.commands.train_arguments import TaskArguments, parse
-from spancredit.errors import ConfigError, UnknownNameError
+from spancredit.commands.checked import check_size, most_tokens, peft_config_of
+from spancredit.commands.train_arguments import TaskArguments
+from spancredit.errors import ConfigError
 from spancredit.models import load_policy
-from spancredit.tasks.settings import BY_EXECUTION
 from spancredit.tasks.task import Task, load_task
-from spancredit.training.checked import prompts_per_batch
-from spancredit.training.functions import check_credit_func
 from spancredit.training.trl import CreditGRPOConfig
 
 
@@ -51,7 +45,7 @@ def prepare(asked: TaskArguments, arguments: CreditGRPOConfig, model: ModelConfi
         ConfigError: if settings do not go together, or there are too few problems for a batch.
         ModelError, DataError, SandboxError: if the model, the task's problems or its sandbox cannot be had.
     """
-    peft_config = _peft_config(model)
+    peft_config = peft_config_of(model)
     policy, tokenizer = load_policy(str(model.model_name_or_path), trainable=True, **init_arguments(model, arguments))
     if peft_config is not None and is_peft_model(policy):
         raise ConfigError(
@@ -59,7 +53,7 @@ def prepare(asked: TaskArguments, arguments: CreditGRPOConfig, model: ModelConfi
         )
     task = load_task(asked, arguments.seed, tokenizer)
     rows = task.rows("train")
-    _check_size("the training set has", len(rows), arguments)
+    check_size("the training set has", len(rows), arguments)
     return Prepared(
         policy,
         tokenizer,
@@ -70,48 +64,6 @@ def prepare(asked: TaskArguments, arguments: CreditGRPOConfig, model: ModelConfi
         task.functions.get(asked.measured_outcome, {}),
         tokenizer.pad_token_id is not None,
     )
-
-
-def parse_checked(config: Path | None, flags: list[str]) -> tuple[TaskArguments, CreditGRPOConfig, ModelConfig]:
-    """Settings from a YAML file and flags, refused here if this command could not run with them."""
-    task, arguments, model = parse(config, flags)
-    _check_numbers(arguments)
-    _check(arguments)
-    _check_outcome(task.measured_outcome, arguments)
-    _check_watching(arguments)
-    if task.overlong_cache > most_tokens(arguments):
-        most = most_tokens(arguments)
-        raise ConfigError(f"overlong_cache is {task.overlong_cache}; expected at most max_completion_length, {most}.")
-    if task.train_problems is not None:
-        _check_size("train_problems is", task.train_problems, arguments)
-    if arguments.chat_template_kwargs is not None:
-        raise ConfigError(
-            "chat_template_kwargs would change what training asks and not what held-out accuracy does; expected a chat "
-            "template that is as it should be."
-        )
-    if task.held_out_sampled and arguments.use_vllm and arguments.generation_kwargs:
-        raise ConfigError(
-            "generation_kwargs are vLLM's, which samples in training, and held-out problems are sampled without it; "
-            "expected no held_out_sampled, or no generation_kwargs."
-        )
-    if arguments.resume_from_checkpoint is not None:
-        raise ConfigError(
-            f"resume_from_checkpoint is {arguments.resume_from_checkpoint!r}; expected --resume, which continues a run "
-            "from its last checkpoint with its own settings."
-        )
-    _peft_config(model)
-    return task, arguments, model
-
-
-def _check_size(what: str, problems: int, arguments: CreditGRPOConfig) -> None:
-    least = prompts_per_batch(arguments)
-    if problems < least:
-        raise ConfigError(f"{what} {problems}; expected at least {least} problems, one generation batch.")
-
-
-def most_tokens(arguments: CreditGRPOConfig) -> int:
-    """Of a completion."""
-    return int(arguments.max_completion_length or 512)
 
 
 def rewards(
@@ -132,71 +84,3 @@ def init_arguments(model: ModelConfig, arguments: CreditGRPOConfig) -> dict[str,
         "quantization_config": get_quantization_config(model),
         **(arguments.model_init_kwargs or {}),
     }
-
-
-def _peft_config(model: ModelConfig) -> object:
-    if model.use_peft and not is_peft_available():
-        raise ConfigError("--use_peft needs the package peft, which is not installed: pip install 'spancredit[peft]'.")
-    return get_peft_config(model)
-
-
-def _check_numbers(arguments: CreditGRPOConfig) -> None:
-    """Refuse what TRL takes, and then trains a step with or fails on in the middle."""
-    if arguments.max_steps == 0:
-        raise ConfigError("max_steps is 0; expected at least 1, or -1 for num_train_epochs.")
-    for name, least in {"learning_rate": 0.0, "max_completion_length": 1}.items():
-        value = getattr(arguments, name)
-        if value is not None and not value >= least:
-            raise ConfigError(f"{name} is {value}; expected at least {least}.")
-
-
-def _check(arguments: CreditGRPOConfig) -> None:
-    """Refuse checkpoints that a run could not continue from. Micro-batches are counted on each process alike."""
-    if arguments.save_strategy != "steps":
-        return
-    if arguments.save_steps < 1 and arguments.max_steps < 1:
-        raise ConfigError(
-            f"save_steps is {arguments.save_steps}, a share of max_steps, which is not set; expected both."
-        )
-    uses = arguments.steps_per_generation * arguments.num_iterations  # of one generation batch, in micro-batches
-    steps = arguments.save_steps if arguments.save_steps >= 1 else ceil(arguments.save_steps * arguments.max_steps)
-    if steps * arguments.gradient_accumulation_steps % uses:
-        raise ConfigError(
-            f"save_steps is {arguments.save_steps}, in the middle of the {uses} uses of a generation batch, which a "
-            f"resumed run would lose; expected save_steps x gradient_accumulation_steps to be a multiple of {uses}."
-        )
-
-
-def _check_outcome(outcome: str, arguments: CreditGRPOConfig) -> None:
-    """Refuse settings that credit by execution does not read, and groups that it would not see whole."""
-    if outcome not in BY_EXECUTION or arguments.credit.mode == "uniform":
-        return
-    check_credit_func(arguments.credit)
-    own = arguments.per_device_train_batch_size * arguments.steps_per_generation
-    if outcome == "exchange" and own % arguments.num_generations:
-        raise ConfigError(
-            f"each process generates {own} completions at a time, and num_generations is {arguments.num_generations}; "
-            "outcome 'exchange' expects a multiple, since it exchanges within a group and a process."
-        )
-
-
-def _check_watching(arguments: CreditGRPOConfig) -> None:
-    """Refuse evaluations by the trainer, which has nothing to evaluate on, and trackers that it does not know."""
-    strategy = arguments.eval_strategy.value
-    for setting, holds in {
-        f"eval_strategy is {strategy!r}": strategy != "no",
-        "eval_on_start is set": arguments.eval_on_start,
-    }.items():
-        if holds:
-            raise ConfigError(
-                f"{setting}, and there is no evaluation dataset; expected none of it: accuracy is measured every "
-                "held_out_steps steps."
-            )
-    if arguments.save_strategy.value == "best":
-        raise ConfigError(
-            "save_strategy is 'best', and no evaluation says which checkpoint that is; expected 'steps', 'epoch' or "
-            "'no': held_out.jsonl has the accuracies to choose by."
-        )
-    for name in arguments.report_to:
-        if name not in INTEGRATION_TO_CALLBACK:
-            raise UnknownNameError("report_to", name, ["none", "all", *sorted(INTEGRATION_TO_CALLBACK)])

@@ -11,7 +11,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from spancredit.commands.prepare import parse_checked
+from spancredit.commands.checked import parse_checked
 from spancredit.commands.quiet import quiet
 from spancredit.errors import ConfigError, SpanCreditError
 from spancredit.report.visible import visible

@@ -13,8 +13,9 @@ from rich.console import Console
 from rich.text import Text
 from transformers import PrinterCallback, Trainer
 
+from spancredit.commands.checked import most_tokens, parse_checked
 from spancredit.commands.distribution import check_launch, load_trained, save_whole, weights_held
-from spancredit.commands.prepare import most_tokens, parse_checked, prepare
+from spancredit.commands.prepare import prepare
 from spancredit.commands.quiet import quiet
 from spancredit.commands.recorder import Recorder
 from spancredit.commands.refused import taken_back
@@ -89,7 +90,8 @@ def train(argv: list[str], console: Console | None = None, begun: Callable[[Path
             )
         trainer.remove_callback(PrinterCallback)
         recorder.track = partial(Trainer.log, trainer)  # TRL's own would log what the step has measured so far
-        settings = {**asdict(asked), **trainer.args.to_dict(), **asdict(model)}
+        outcome = {"outcome": asked.measured_outcome}
+        settings = {**asdict(asked), **outcome, **trainer.args.to_dict(), **asdict(model)}
         once(partial(_begin, folder, checkpoint, settings), group)
         if arguments.world_size > 1:
             recorder.say(_batch_in_words(arguments))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
+from spancredit.crediting import EXECUTION
 from spancredit.models import without_folders
 from spancredit.report.figures import learning_curve, svg
 from spancredit.report.html import Picture, Section, page
@@ -22,8 +23,9 @@ MEDIANS = {
 
 COSTS = (*SHARES, *MEDIANS)
 NAMES = ("task", "dataset", "model_name_or_path")
+MEASURING = ("credit_scorer", "credit_segmenter", "credit_intervention")
 ASKED = (
-    *("difficulty", "outcome", "credit_mode", "credit_scorer", "credit_segmenter", "credit_intervention"),
+    *("difficulty", "outcome", "credit_mode", *MEASURING),
     *("step_advantages", "learning_rate", "beta", "loss_type", "max_steps", "num_generations", "generation_batch_size"),
     *("max_completion_length", "temperature", "dynamic_sampling_rounds", "use_peft"),
 )
@@ -80,8 +82,11 @@ def what_of(settings: dict[str, Any]) -> str:
 
 def settings_rows(settings: dict[str, Any]) -> list[tuple[str, str]]:
     """What decides a run, by the names of its flags; where models and data lay is left out."""
+    by_tests, uniform = settings.get("outcome") in EXECUTION, settings.get("credit_mode") == "uniform"
+    unread = MEASURING if by_tests or uniform else ()
     named = [(name, without_folders(str(settings[name]))) for name in NAMES if settings.get(name)]
-    return named + [(name, str(settings[name])) for name in ASKED if settings.get(name) not in (None, False)]
+    asked = {name: settings.get(name) for name in ASKED if name not in unread}
+    return named + [(name, str(value)) for name, value in asked.items() if value not in (None, False)]
 
 
 def costs(metrics: Rows) -> dict[str, str]:
