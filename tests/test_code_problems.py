@@ -167,6 +167,7 @@ def test_humaneval_is_read_from_its_package(monkeypatch):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("difficulty", functions.DIFFICULTIES)
 def test_functions_differ_are_the_same_each_time_and_their_splits_disjoint(difficulty):
     train, held_out = (list(islice(functions.problems(split, 3, difficulty), 400)) for split in ("train", "held_out"))

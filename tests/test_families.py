@@ -267,6 +267,7 @@ def test_hiding_a_span_from_gpt_neo_equals_sequential(family):
     assert greatest_difference(got, expected) < EXACT[torch.float32]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scorer", ["batched", "packed"])
 @pytest.mark.parametrize("intervention", INTERVENTIONS)
 def test_a_rotary_embedding_that_depends_on_the_longest_row_equals_sequential(intervention, scorer):

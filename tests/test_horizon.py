@@ -51,7 +51,7 @@ def distance(model, rows, max_tokens=10_000) -> float:
 
 
 @pytest.mark.parametrize(("family", "dtype"), MODELS)
-@pytest.mark.parametrize("max_tokens", [pytest.param(7, marks=pytest.mark.slow), 60, 10_000])
+@pytest.mark.parametrize("max_tokens", [60, *(pytest.param(n, marks=pytest.mark.slow) for n in (7, 10_000))])
 def test_packed_horizons_and_scored_spans_equal_the_definition(family, dtype, max_tokens):
     model = tiny(family, dtype)
     rows = [row for seed in range(4) for row in case(seed, (0, 1, 3, 9, 100))]

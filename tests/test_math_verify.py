@@ -134,6 +134,7 @@ def test_what_takes_too_long_is_zero_said_once_and_counted_and_the_next_is_judge
     assert child.unjudged == 2
 
 
+@pytest.mark.slow
 @needs_package
 @pytest.mark.parametrize(
     "text",

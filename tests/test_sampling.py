@@ -183,6 +183,7 @@ def test_a_resumed_run_draws_the_same_and_ends_with_the_same_parameters(policy, 
     assert logged(whole)[2:] == logged(cut)[-2:]
 
 
+@pytest.mark.slow
 def test_credit_is_measured_once_on_the_batch_that_is_trained_on(policy, tmp_path):
     config = CreditGRPOConfig(**settings(tmp_path, dynamic_sampling_rounds=8, max_steps=1))
     seen = []

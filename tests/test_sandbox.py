@@ -270,6 +270,7 @@ def test_results_before_a_hang_are_kept_and_the_visit_has_a_deadline():
         assert value_of(box, "def f(): return 1") == 1
 
 
+@pytest.mark.slow
 def test_processor_time_is_limited():
     with Sandbox(seconds=60.0, cpu_seconds=1) as box:
         outcome = outcome_of(box, "def f():\n    while True: pass")
@@ -336,6 +337,7 @@ def test_results_larger_than_permitted_in_all_are_not_sent():
     assert [result.status for result in outcome.results] == ["value", "value", "unsendable"]
 
 
+@pytest.mark.slow
 def test_large_arguments_and_results_pass(box):
     numbers = list(range(300_000))
     assert value_of(box, "def f(x): return x[::-1]", numbers) == numbers[::-1]

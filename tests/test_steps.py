@@ -56,6 +56,7 @@ def test_by_hand():
     assert shared(paths, GROUP) == 2 / 5
 
 
+@pytest.mark.slow
 @given(groups())
 def test_the_changes_along_a_completion_add_up_to_what_it_is_above_its_group(given):
     advantages, paths, sizes = given
@@ -66,6 +67,7 @@ def test_the_changes_along_a_completion_add_up_to_what_it_is_above_its_group(giv
         assert sum(row_T[start] for start in starts) == pytest.approx(advantages[b] - values[b][0], abs=1e-5)
 
 
+@pytest.mark.slow
 @given(groups(), st.permutations(range(GROUP)))
 def test_the_order_of_a_group_changes_nothing_and_other_prompts_do_not_matter(given, order):
     advantages, paths, sizes = given

@@ -520,6 +520,7 @@ def test_power_of_the_smallest_visible_difference_holds_in_simulation(arms, seed
     assert (t > critical).mean() == pytest.approx(0.8, abs=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seeds", "sampled"), [(16, False), (40, True)])
 def test_the_least_p_is_what_a_difference_on_every_seed_gets(tmp_path, seeds, sampled):
     """Of so many seeds that the flips of signs are not all tried, no p can be told from that of the sample."""
@@ -581,6 +582,7 @@ def test_a_measure_that_there_will_not_be_is_refused(tmp_path, changes, words):
         read_plan(plan_file(tmp_path, **changes))
 
 
+@pytest.mark.slow
 def test_pictures_show_what_earned_the_credit_and_where_the_time_went(tmp_path):
     made = finished(tmp_path, GREEDY)
     rows = {
