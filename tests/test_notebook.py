@@ -49,31 +49,32 @@ def test_spans_and_answer_are_shaded_by_weight_and_say_what_was_measured():
         "answer, weight 1.50",
     ]
     assert len({one["style"] for one in spans}) == 3
-    assert page.text[:3] == ["2 + 3 = 5"] * 3
-    assert page.text[3] == "log-probability of the answer: -0.125 nats; 2 forwards, 10 tokens"
+    assert page.text[:4] == [*["2 + 3 = 5"] * 2, " … ", "2 + 3 = 5"], "the marker before the answer has no text"
+    assert page.text[4] == "log-probability of the answer: -0.125 nats; 2 forwards, 10 tokens"
 
 
 @pytest.mark.parametrize("text", [*HOSTILE.values(), *TERMINAL.values()], ids=[*HOSTILE, *TERMINAL])
 def test_what_a_model_wrote_is_text(text):
     html = credit_of(text, kind=text)._repr_html_()
     page = Page(html)
-    assert [tag for tag, _ in page.elements] == ["div", "span", "span", "span", "div"]
+    assert [tag for tag, _ in page.elements] == ["div", "span", "span", "i", "span", "div"]
     assert all(attributes.keys() <= {"style", "title"} for _, attributes in page.elements)
-    assert page.text[:3] == [visible(text)] * 3
+    assert page.text[:4] == [*[visible(text)] * 2, " … ", visible(text)]
     assert acting(html) == set()
 
 
 def test_real_ones_are_shown_whole_uniform_ones_with_their_reason():
     credit = read(chat("so 2 + 3 = 5.\n#### 5"))
     page = Page(credit._repr_html_())
-    assert "".join(page.text[: len(credit.spans)]) == "".join(visible(span.text) for span in credit.spans)
+    shown = [piece for piece in page.text if piece != " … "]
+    assert "".join(shown[: len(credit.spans)]) == "".join(visible(span.text) for span in credit.spans)
     page = Page(read(chat("no answer here"))._repr_html_())
     assert page.text == ["every weight is 1: no answer was found in the completion"]
 
 
 def test_without_a_tokenizer_ranges_stand_for_the_text():
     (credit,) = own(random_toy())
-    assert Page(credit._repr_html_()).text[:3] == ["[0:2]", "[2:4]", "[5:6]"]
+    assert Page(credit._repr_html_()).text[:4] == ["[0:2]", "[2:4]", " … ", "[5:6]"]
 
 
 CELLS = [

@@ -460,6 +460,21 @@ def test_before_rates_are_chosen_there_are_no_results(tmp_path):
     assert "not chosen yet" in study_page(made, compare(made))
 
 
+def test_the_page_says_how_rates_were_chosen(tmp_path):
+    rates = {1e-5: (0.2, 0.2), 1e-4: (0.6, 0.6), 1e-3: (0.4, 0.9)}
+    plan = read_plan(plan_file(tmp_path, arms=["uniform", "random"], rates=list(rates), tuning_seeds=[7, 8]))
+    made = created(tmp_path / "study", plan)
+    headline = [Run(arm, rate, seed) for arm in plan.arms for rate in rates for seed in plan.seeds]
+    for run in [*plan.tuning, *headline]:
+        accuracy = rates[run.rate][run.arm == "random"]
+        made.prepare(run).held_out.write_text(json.dumps({"step": 0, "accuracy": accuracy}) + "\n")
+        made.finish(run)
+    page = study_page(made, compare(made))
+    assert "Mean accuracy of the seeds 7, 8" in page
+    assert "<td>uniform</td><td>20.0%</td><td>60.0%</td><td>40.0%</td><td>0.0001</td>" in page
+    assert "an end of what was tried for random: a better" in page
+
+
 def test_verdicts_are_corrected_for_the_number_of_arms():
     """A p of 0.03 is shown for one arm, and not for the best of three."""
     one = paired([0.0] * 6, [0.01, 0.03, 0.02, 0.00, 0.035, 0.00])

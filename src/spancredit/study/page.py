@@ -1,6 +1,7 @@
 """The page of a study, and its pictures as files."""
 
 from collections.abc import Sequence
+from statistics import mean
 
 from spancredit.report.figures import save, svg
 from spancredit.report.html import Picture, Section, page
@@ -31,6 +32,7 @@ def study_page(study: StudyFolder, comparisons: Sequence[Comparison]) -> str:
     if not comparisons:
         return page(study.path.name, "learning rates are not chosen yet", [], {"": []})
     sections = [_headline(i, comparison) for i, comparison in enumerate(comparisons)]
+    sections += [_tuning(study)] if study.plan.tuning else []
     folders = _folders(study, comparisons[0])
     metrics = _metrics(folders)
     records = {arm: [row for one in some for row in one.rows(one.records)] for arm, some in folders.items()}
@@ -54,6 +56,26 @@ def save_figures(study: StudyFolder, comparisons: Sequence[Comparison]) -> None:
     for name, figure in drawn.items():
         for ending in ("svg", "png"):
             save(figure, folder / f"{name}.{ending}")
+
+
+def _tuning(study: StudyFolder) -> Section:
+    """Every arm at every rate. A best rate at the end of the row may have a better one beyond it."""
+    plan, rates = study.plan, sorted(study.plan.rates)
+    found = study.accuracies(plan.tuning)
+    best = plan.choose(found).best
+    means = {
+        (arm, rate): mean(found[Run(arm, rate, seed)] for seed in plan.tuning_seeds)
+        for arm in plan.arms
+        for rate in rates
+    }
+    rows = [(arm, *(f"{means[arm, rate]:.1%}" for rate in rates), f"{best[arm]:g}") for arm in plan.arms]
+    notes = [f"Mean accuracy of the seeds {', '.join(map(str, plan.tuning_seeds))}, which are in no other table."]
+    ends = [arm for arm in plan.arms if best[arm] in (rates[0], rates[-1])]
+    if ends:
+        notes += [f"The best rate is at an end of what was tried for {', '.join(ends)}: a better one may lie beyond."]
+    return Section(
+        "tuning", "How learning rates were chosen", notes, ("arm", *(f"{r:g}" for r in rates), "chosen"), rows
+    )
 
 
 def _headline(number: int, comparison: Comparison) -> Section:
