@@ -1,9 +1,11 @@
 """`spancredit explain`: prompts, problems and completions, the record, the page, and what it says on a terminal."""
 
+import html
 import io
 import json
 import os
 import pty
+import re
 import shutil
 import subprocess
 import sys
@@ -228,3 +230,11 @@ def test_on_a_terminal_progress_goes_to_standard_error_and_json_stays_pure():
     assert started.wait() == 0
     assert b"loading bundled" in shown
     assert b"sampling, token" in shown
+
+
+def test_what_a_probe_asks_and_wants_to_hear_is_shown(tmp_path):
+    page = tmp_path / "probe.html"
+    shown = explain("--task", "code", "--problem", "3", "--gold", "--outcome", "probe", "--html", page)
+    (found,) = re.findall(r"The answer is what follows ['\"](>>> letters\(.*?\))['\"]: ", " ".join(shown.split()))
+    assert found in html.unescape(page.read_text())
+    assert '<p class="facts">probe, ' in page.read_text()

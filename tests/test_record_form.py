@@ -55,6 +55,7 @@ WRONG = {
     "a reward that is no float": (record(reward=10**400), "reward 1000"),
     "a reason that is a number": (record(reason=3), "reason 3"),
     "a verdict that is a number": (record(right=1), "right 1"),
+    "a probe without a reply": (record(probe={"suffix": "f(1)"}), "probe {'suffix': 'f(1)'}"),
     "a cost without forwards": (record(cost={"tokens": 1}), "cost {'tokens': 1}"),
     "a token that is a number": (record(tokens=["a", 1, "b", "c"]), "tokens ['a', 1, 'b', 'c']"),
     "a span out of range": (with_span(end=9), "a span from 1 to 9"),

@@ -145,7 +145,8 @@ def explain(
         from spancredit.report.lines import write
 
         read = ["statements", mode] if by_execution else list(measured.values())
-        facts = ", ".join([*read, f"temperature {temperature:g}"])
+        outcome = request.settings.measured_outcome
+        facts = ", ".join([*([] if outcome == "answer" else [outcome]), *read, f"temperature {temperature:g}"])
         write(html, explain_page(record, title, facts))
     if svg is not None:
         from spancredit.report.terminal import save_svg

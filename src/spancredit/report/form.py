@@ -8,6 +8,7 @@ SPAN = ("kind", "text")
 MEASURED = ("drop", "importance", "weight")  # of a span; null where it is no finite number
 NUMBERS = ("reward", "advantage", "answer_logp")
 WORDS = ("reason", "method")
+PROBE = ("suffix", "value")
 INTERVAL = ("low", "high")
 EVER = ("reward", "advantage", "answer_logp", "reason", "answer")  # in every record since the first
 COUNTS = ("tokens", "forwards")  # of the cost
@@ -26,6 +27,9 @@ def of_record(record: dict[str, Any]) -> Iterator[str]:
     for name in NUMBERS:
         if record.get(name) is not None and not is_number(record[name]):
             yield _got(record, name, "a finite number or null")
+    probe = record.get("probe")
+    if probe is not None and not (isinstance(probe, dict) and all(isinstance(probe.get(name), str) for name in PROBE)):
+        yield _got(record, "probe", "texts of a suffix and a value, or null")
     if not isinstance(record.get("right"), bool | None):
         yield _got(record, "right", "true, false or null")
     if not _is_list(record.get("tokens"), lambda one: isinstance(one, str)):

@@ -10,7 +10,7 @@ from spancredit.crediting import EXECUTION, GIVEN
 from spancredit.report.lines import SCHEMA
 from spancredit.report.means import TESTS
 from spancredit.text.align import align
-from spancredit.types import Credit, Rollout
+from spancredit.types import Credit, Probe, Rollout
 
 
 def make_record(
@@ -47,7 +47,12 @@ def make_record(
         "answer_logp": credit.answer_logp,
         "spans": [asdict(span) for span in credit.spans],
         "cost": asdict(credit.cost),
+        "probe": None if rollout.probe is None else _words(rollout.probe, tokenizer),
     }
+
+
+def _words(probe: Probe, tokenizer: PreTrainedTokenizerBase) -> dict[str, str]:
+    return {"suffix": tokenizer.decode(list(probe.suffix_ids)), "value": tokenizer.decode(list(probe.value_ids))}
 
 
 def right_of(record: dict[str, Any]) -> bool | None:

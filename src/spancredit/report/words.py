@@ -16,6 +16,8 @@ def notes_of(record: dict[str, Any]) -> list[str]:
         notes.append(f"Every weight is 1: {REASONS.get(reason, visible(reason))}.")
     if (right := right_of(record)) is not None:
         notes.append(f"The answer is {'right' if right else 'wrong'}.")
+    if probe := record.get("probe"):
+        notes.append(f"The answer is what follows {one_line(probe['suffix'])!r}: {one_line(probe['value'])!r}.")
     if record["answer_logp"] is not None:
         notes.append(f"Log-probability of the answer: {record['answer_logp']:.3f} nats ({_spent(record['cost'])}).")
     if runs := record["cost"].get("runs"):
