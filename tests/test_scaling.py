@@ -62,7 +62,7 @@ def test_prices_and_parcels_are_those_of_real_jobs():
     work, made = both()
     config, facts = sc.CreditConfig(), ModelFacts(VOCAB, None, 0)
     answers = [item.answer for item in made.items]
-    plans = plan_rollouts(made.rollouts, None, facts, config, [item.spans for item in made.items], answers)
+    _, plans = plan_rollouts(made.rollouts, None, facts, config, [item.spans for item in made.items], answers)
     jobs = [Job.of(rollout, plan.target, config) for rollout, plan in zip(made.rollouts, plans, strict=True)]
     assert [price(job, config, packs=True) for job in jobs] == [work.price] * work.group
     there, _ = model.parcel_bytes(work, work.group)

@@ -23,7 +23,7 @@ from spancredit.plan import Answers, Plan, plan_rollouts
 from spancredit.ranks import agreed
 from spancredit.text.locate import Ranges
 from spancredit.types import Credit, Rollout
-from spancredit.validation import ModelFacts, check_replacement, checked, config_of
+from spancredit.validation import ModelFacts, check_replacement, config_of
 
 
 def assign_credit(
@@ -63,7 +63,7 @@ def assign_credit(
     config = config_of(config)
     facts = ModelFacts.of(model, tokenizer)
     replacement = _replacement(config, tokenizer, facts)
-    rollouts, plans = agreed(lambda: _planned(rollouts, tokenizer, facts, config, spans, answers), group)
+    rollouts, plans = agreed(lambda: plan_rollouts(rollouts, tokenizer, facts, config, spans, answers), group)
 
     def measure(jobs: Sequence[Job], share: float) -> list[Measurement]:
         own = None if allowance is None else share * allowance
@@ -105,24 +105,12 @@ def weights_for(
     check_engine(config, logprobs)
     facts = ModelFacts.of(None, tokenizer)
     replacement = _replacement(config, tokenizer, facts)
-    rollouts, plans = agreed(lambda: _planned(rollouts, tokenizer, facts, config, spans, answers), group)
+    rollouts, plans = agreed(lambda: plan_rollouts(rollouts, tokenizer, facts, config, spans, answers), group)
 
     def measure(jobs: Sequence[Job], share: float) -> list[Measurement]:
         return measure_by_engine(logprobs, jobs, config, replacement, group)
 
     return _credits(rollouts, plans, config, measure, False, group)
-
-
-def _planned(
-    rollouts: Sequence[Rollout],
-    tokenizer: PreTrainedTokenizerBase | None,
-    facts: ModelFacts,
-    config: CreditConfig,
-    spans: Sequence[Ranges] | None,
-    answers: Answers | None,
-) -> tuple[list[Rollout], list[Plan]]:
-    plain = checked(rollouts, facts)
-    return plain, plan_rollouts(plain, tokenizer, facts, config, spans, answers)
 
 
 def _replacement(config: CreditConfig, tokenizer: PreTrainedTokenizerBase | None, facts: ModelFacts) -> list[int]:

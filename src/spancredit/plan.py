@@ -10,7 +10,7 @@ from spancredit.counterfactual.interventions import Row, clean_row
 from spancredit.counterfactual.measure import Target
 from spancredit.text.locate import FIND, Ranges, locate_all, locate_reasoning
 from spancredit.types import Probe, Rollout, Span
-from spancredit.validation import ModelFacts, check_own_ranges
+from spancredit.validation import ModelFacts, check_own_ranges, checked
 
 Answers = Sequence[tuple[int, int] | Span | None]
 
@@ -32,21 +32,22 @@ def plan_rollouts(
     config: CreditConfig,
     spans: Sequence[Ranges] | None,
     answers: Answers | None,
-) -> list[Plan]:
-    """A plan for each rollout, all of them `validation.checked`.
+) -> tuple[list[Rollout], list[Plan]]:
+    """The rollouts with lists of Python's own numbers, and a plan for each.
 
     Raises:
-        RolloutError: if a span or answer cannot be what was meant.
+        RolloutError: if a rollout, span or answer cannot be what was meant.
         ModelError: if there is neither a tokenizer nor both spans and answers.
     """
-    probed = all(rollout.probe is not None for rollout in rollouts)
-    check_own_ranges(rollouts, spans, answers, has_tokenizer=tokenizer is not None, has_probes=probed)
+    plain = checked(rollouts, facts)
+    probed = all(rollout.probe is not None for rollout in plain)
+    check_own_ranges(plain, spans, answers, has_tokenizer=tokenizer is not None, has_probes=probed)
     plans = []
-    for i, rollout in enumerate(rollouts):
+    for i, rollout in enumerate(plain):
         reason = reason_to_skip(rollout, config, facts)
         own = FIND if spans is None else spans[i], FIND if answers is None else answers[i]
         plans.append(Plan(reason=reason) if reason else _plan(i, rollout, tokenizer, config, *own))
-    return plans
+    return plain, plans
 
 
 def reason_to_skip(rollout: Rollout, config: CreditConfig, facts: ModelFacts) -> str | None:
