@@ -8,6 +8,7 @@ from dataclasses import fields
 
 import pytest
 from markdown_blocks import ROOT, pages
+from transformers import Trainer
 
 import spancredit as sc
 from spancredit.commands.train import train
@@ -27,7 +28,7 @@ SMALL = [
 RUNS = {  # between them they log all there is, but for what is named below
     "everything": (
         *("--difficulty", "easy", "--max_steps", "3", "--dynamic_sampling_rounds", "1", "--step_advantages", "group"),
-        *("--credit_budget", "0.5", "--beta", "0.01"),
+        *("--credit_budget", "0.5", "--beta", "0.01", "--held_out_sampled", "true"),
     ),
     "blame": ("--difficulty", "easy", "--max_steps", "1", "--credit_mode", "blame"),
     "code": ("--task", "code", "--max_steps", "1"),
@@ -39,7 +40,13 @@ RARE = {"credit/agreement", "credit/halved"}  # a rollout in many is checked; me
 
 @pytest.fixture(scope="module")
 def logged(tmp_path_factory) -> dict[str, set[str]]:
-    """The names that each run logs."""
+    """The names that each run logs, in its folder or for trackers alone."""
+    log, told = Trainer.log, set()
+
+    def heard(trainer, logs, *given):
+        told.update(name for name in logs if name.startswith("held_out/"))
+        log(trainer, logs, *given)
+
     folder = tmp_path_factory.mktemp("runs")
     problem = {"question": "Ann has 3 eggs and buys 4.", "answer": "3+4 = <<3+4=7>>7\n#### 7"}
     (folder / "gsm8k").mkdir()
@@ -52,12 +59,14 @@ def logged(tmp_path_factory) -> dict[str, set[str]]:
             continue
         given = [*flags, *([str(folder / "gsm8k")] if name == "math_verify" else [])]
         try:
-            run = train([*SMALL, *given, "--output_dir", str(folder / name)])
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(Trainer, "log", heard)
+                run = train([*SMALL, *given, "--output_dir", str(folder / name)])
         except sc.SpanCreditError as error:
             if name == "code" and "sandbox" in str(error):
                 continue
             raise
-        found[name] = {key for row in read_lines(run.metrics) for key in row} - {"step"}
+        found[name] = {key for row in read_lines(run.metrics) for key in row} - {"step"} | told
     return found
 
 
