@@ -122,7 +122,7 @@ def test_in_a_notebook_a_credit_is_coloured_and_a_run_is_lines(outputs):
     credit, run = outputs
     page = Page(credit[-1]["data"]["text/html"])
     assert page.text[:3] == [" Ana has ", "2 + 3 = 5", " eggs.\n"]
-    assert [tag for tag, _ in page.elements] == ["div", *["span"] * 4, "div"]
+    assert [tag for tag, _ in page.elements] == ["div", *["span"] * 3, "i", "span", "div"]
     assert "1 forward, " in page.text[-1]
     lines = [line for one in run for line in one["data"]["text/plain"].splitlines()]
     assert lines == [
