@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 import spancredit as sc
 from spancredit.cli import app
 from spancredit.commands.checked import parse_checked
+from spancredit.commands.evaluate import _named
 from spancredit.commands.train import _sampling
 from spancredit.evaluation import folder as folder_module
 from spancredit.evaluation.accuracy import Exam, greedy_accuracy, sampled_accuracy
@@ -190,6 +191,15 @@ def test_rows_of_two_evaluations_in_one_folder_are_refused(tmp_path):
     folder.add([{"problem": 1, **row}])
     with pytest.raises(sc.SpanCreditError, match="line 3 is of problem 1; expected 2"):
         folder.rows()
+
+
+def test_a_run_gives_its_name_to_what_it_trained(tmp_path, monkeypatch):
+    assert [_named(name) for name in ("bundled", "./my-model", "owner/model")] == ["bundled", "my-model", "model"]
+    (tmp_path / "one" / "model").mkdir(parents=True)
+    (tmp_path / "one" / "run.json").write_text("{}")
+    assert _named(str(tmp_path / "one" / "model")) == "one"
+    monkeypatch.chdir(tmp_path / "one")
+    assert _named("model") == "one"
 
 
 def test_the_default_folder_is_the_first_that_holds_nothing_or_this_evaluation(tmp_path):

@@ -79,7 +79,11 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Of generated problems, and of samples.")] = 0,
     output_dir: Annotated[
         Path | None,
-        typer.Option("--output_dir", "--output-dir", help="Its folder. Default: evals/ and task and model."),
+        typer.Option(
+            "--output_dir",
+            "--output-dir",
+            help="Its folder. Default: evals/ and the task and the model, or the run that trained it.",
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -136,7 +140,7 @@ def evaluate(
     del asked["sandbox_processes"], asked["outcome"]  # which decide nothing here
     asked |= {"problems": len(questions), "checksum": checksum(chosen)}
     asked |= {"prompts": prompts_checksum(tokenizer, questions), "weights": fingerprint(policy)}
-    path = output_dir or EvalFolder.free(EVALS / f"{task}-{Path(model).name}", asked)
+    path = output_dir or EvalFolder.free(EVALS / f"{task}-{_named(model)}", asked)
     with EvalFolder.at_work(path, asked) as folder:
         if before := len(folder.rows()):
             words = f"{folder.path}: {before} of {len(questions)} problems were answered before"
@@ -154,6 +158,12 @@ def evaluate(
         return
     console.print(_table(settings.in_words, result))
     console.print(Text(visible(f"{folder.path}: every problem with its completions")), soft_wrap=True)
+
+
+def _named(model: str) -> str:
+    """A model by its own name, or by that of the run whose folder it lies in."""
+    path = Path(model)
+    return path.resolve().parent.name if (path.parent / "run.json").exists() else path.name
 
 
 def _table(asked: str, result: dict[str, Any]) -> Table:
