@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from spancredit.errors import ConfigError
+from spancredit.report.lines import is_place_for_a_file
 from spancredit.report.visible import visible_json
 
 
@@ -24,7 +25,7 @@ def source_of(model: str | None, shape: str | None, dtype: str, device: str, see
 
 def check(path: Path | None, repeats: int) -> None:
     """Refuse what could only fail after everything has been measured."""
-    if path is not None and (not path.parent.is_dir() or path.is_dir()):
+    if path is not None and not is_place_for_a_file(path):
         raise ConfigError(f"the file to write is {path}; expected one in a folder that exists, and no folder.")
     if repeats < 1:
         raise ConfigError(f"--repeats is {repeats}; expected at least 1.")

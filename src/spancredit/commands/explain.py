@@ -9,6 +9,7 @@ from rich.console import Console
 
 from spancredit.errors import ConfigError, SpanCreditError
 from spancredit.report.explainprogress import ExplainProgress
+from spancredit.report.lines import is_place_for_a_file
 
 
 def explain(
@@ -99,7 +100,7 @@ def explain(
       spancredit explain --task gsm8k --dataset ./gsm8k --problem 3 --gold --model model.gguf
     """
     for flag, path in {"--svg": svg, "--html": html}.items():
-        if path is not None and (not path.parent.is_dir() or path.is_dir()):
+        if path is not None and not is_place_for_a_file(path):
             raise SpanCreditError(f"{flag} is {path}; expected a file in a folder that exists, and no folder.")
     of_problem: dict[str, Any] = {"task": task, "dataset": dataset, "difficulty": difficulty, "gold": gold}
     of_problem |= {"problem": problem is not None, "few_shot": few_shot}

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from spancredit.errors import RunFolderError
-from spancredit.report.lines import write
+from spancredit.report.lines import is_place_for_a_file, write
 from spancredit.report.runfolder import RunFolder
 from spancredit.report.runpage import run_page
 from spancredit.study.folder import StudyFolder
@@ -20,7 +20,7 @@ def report(folder: Path, out: Path | None) -> Path:
     if not folder.is_dir():
         raise RunFolderError(f"{folder} does not exist; expected the folder of a run or of a study.")
     path = out or folder / "report.html"
-    if not path.parent.is_dir() or path.is_dir():
+    if not is_place_for_a_file(path):
         raise RunFolderError(f"the page is {path}; expected a file in a folder that exists, and no folder.")
     if (folder / "study.yaml").is_file():
         study = StudyFolder.open(folder)

@@ -19,7 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from spancredit.errors import RunFolderError
 from spancredit.report.form import of_problem
 from spancredit.report.lines import append_lines, is_json, keep_until, read_lines, read_object, write
-from spancredit.report.lock import LOCK, locked
+from spancredit.report.lock import is_free, locked
 from spancredit.report.versions import versions
 from spancredit.tasks.chat import render
 from spancredit.tasks.task import Problem, Question
@@ -66,7 +66,7 @@ class EvalFolder:
     def free(cls, path: Path, asked: dict[str, Any]) -> Path:
         """The path, or the first of path-2, path-3 ... that holds nothing, or this evaluation."""
         candidates = [path, *(path.with_name(f"{path.name}-{n}") for n in range(2, 10_000))]
-        return next(one for one in candidates if _is_free(one) or cls(one)._is_of(asked))
+        return next(one for one in candidates if is_free(one) or cls(one)._is_of(asked))
 
     @classmethod
     def open(cls, path: Path) -> "EvalFolder":
@@ -83,7 +83,7 @@ class EvalFolder:
 
     def _check(self, asked: dict[str, Any]) -> None:
         if not (self.path / FACTS).exists():
-            if not _is_free(self.path):
+            if not is_free(self.path):
                 raise RunFolderError(
                     f"{self.path} exists and holds no evaluation; expected a free name or an empty folder."
                 )
@@ -160,10 +160,6 @@ class EvalFolder:
 
     def finish(self, result: dict[str, Any]) -> None:
         write(self.path / RESULT, json.dumps(result, indent=2) + "\n")
-
-
-def _is_free(path: Path) -> bool:
-    return not path.exists() or (path.is_dir() and all(one.name == LOCK for one in path.iterdir()))
 
 
 def fingerprint(model: PreTrainedModel) -> int:

@@ -10,6 +10,7 @@ from spancredit.errors import RecordError, RunFolderError
 from spancredit.report.visible import visible_json
 
 SCHEMA = 1
+NO_JSON = (FileNotFoundError, ValueError, RecursionError)
 
 
 def append_lines(path: Path, rows: Sequence[dict[str, Any]]) -> None:
@@ -29,11 +30,16 @@ def write(path: Path, text: str) -> None:
         raise
 
 
+def is_place_for_a_file(path: Path) -> bool:
+    """Whether its folder exists, and it is none itself."""
+    return path.parent.is_dir() and not path.is_dir()
+
+
 def is_json(path: Path) -> bool:
     """Whether there is a file, and all of it is one JSON value."""
     try:
         json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError, RecursionError):
+    except NO_JSON:
         return False
     return True
 
@@ -44,7 +50,10 @@ def read_object(path: Path, expected: str) -> dict[str, Any]:
     Raises:
         RunFolderError: if that is no JSON object; it says what was expected.
     """
-    found = json.loads(path.read_text(encoding="utf-8")) if is_json(path) else None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except NO_JSON:
+        found = None
     if not isinstance(found, dict):
         raise RunFolderError(f"{path} is no JSON object; expected {expected}.")
     return found

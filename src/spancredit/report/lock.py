@@ -11,6 +11,11 @@ from spancredit.errors import RunFolderError
 LOCK = ".lock"
 
 
+def is_free(path: Path) -> bool:
+    """Whether there is nothing of that name, or a folder with nothing in it but a lock."""
+    return not path.exists() or (path.is_dir() and all(one.name == LOCK for one in path.iterdir()))
+
+
 @contextmanager
 def locked(path: Path, what: str) -> Iterator[None]:
     """Hold a folder, which is made if there is none: only then may what is in it be looked at and written to.

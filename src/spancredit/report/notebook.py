@@ -4,6 +4,7 @@ from html import escape
 
 from spancredit.report.terminal import colour
 from spancredit.report.visible import visible
+from spancredit.report.words import spent
 from spancredit.types import REASONS, Credit, Span, SpanCredit
 
 GAP = '<i title="tokens that are no span, and of which a credit has no text"> … </i>'
@@ -42,5 +43,4 @@ def _measured(span: SpanCredit) -> str:
 
 def _said(credit: Credit) -> str:
     logp = "" if credit.answer_logp is None else f"log-probability of the answer: {credit.answer_logp:.3f} nats; "
-    forwards = f"{credit.cost.forwards} forward{'' if credit.cost.forwards == 1 else 's'}"
-    return f"{logp}{forwards}, {credit.cost.tokens} tokens"
+    return f"{logp}{spent(credit.cost.forwards, credit.cost.tokens)}"

@@ -19,7 +19,8 @@ def notes_of(record: dict[str, Any]) -> list[str]:
     if probe := record.get("probe"):
         notes.append(f"The answer is what follows {one_line(probe['suffix'])!r}: {one_line(probe['value'])!r}.")
     if record["answer_logp"] is not None:
-        notes.append(f"Log-probability of the answer: {record['answer_logp']:.3f} nats ({_spent(record['cost'])}).")
+        cost = spent(record["cost"]["forwards"], record["cost"]["tokens"])
+        notes.append(f"Log-probability of the answer: {record['answer_logp']:.3f} nats ({cost}).")
     if runs := record["cost"].get("runs"):
         notes.append(f"Programs run: {runs}.")
     return notes
@@ -52,9 +53,8 @@ def one_line(text: str) -> str:
     return visible(" ".join(text.split()))
 
 
-def _spent(cost: dict[str, int]) -> str:
+def spent(forwards: int, tokens: int) -> str:
     """A forward that several rollouts share counts at the first of them."""
-    forwards, tokens = cost["forwards"], cost["tokens"]
     if not forwards and tokens:
         return f"{tokens} tokens in forwards shared with other rollouts"
     return f"{forwards} forward{'' if forwards == 1 else 's'}, {tokens} tokens"

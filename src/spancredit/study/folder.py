@@ -5,7 +5,6 @@ runs/ARM-RATE-seedN/    run folders of `spancredit train`, each with its train.l
                         result.json
 """
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ import yaml
 
 from spancredit.errors import RunFolderError
 from spancredit.report.lines import write
-from spancredit.report.lock import LOCK, locked
+from spancredit.report.lock import is_free, locked
 from spancredit.report.runfolder import RunFolder
 from spancredit.study.plan import MEASURES, Plan, Run
 from spancredit.study.planfile import read_plan
@@ -40,7 +39,7 @@ class StudyFolder:
                 process works on it.
         """
         saved = path / "study.yaml"
-        if not saved.exists() and path.exists() and (not path.is_dir() or set(os.listdir(path)) - {LOCK}):
+        if not saved.exists() and not is_free(path):
             raise RunFolderError(f"{path} exists and holds no study; expected a free name or an empty folder.")
         with locked(path, "study"):
             if saved.exists() and not plan.continues(read_plan(saved)):
